@@ -1,0 +1,88 @@
+"""Allele counts to candidate variants, with the reads that support each allele."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSettings:
+    """When an allele is a candidate. Defaults are DeepVariant's for WGS.
+
+    Attributes
+    ----------
+    min_base_quality : int
+        Bases below it do not count.
+    min_count_snps, min_count_indels : int
+        Fewest supporting reads of an ALT allele.
+    min_fraction_snps, min_fraction_indels : float
+        Smallest share of the depth; compared as float32, as DeepVariant does.
+    """
+
+    min_base_quality: int = 10
+    min_count_snps: int = 2
+    min_count_indels: int = 2
+    min_fraction_snps: float = 0.12
+    min_fraction_indels: float = 0.06
+
+
+@dataclass(slots=True)
+class CandidateBatch:
+    """The candidates of one run of partitions, as a structure of arrays.
+
+    Candidate ``i`` has the alleles ``allele_offset[i]`` (REF) to
+    ``allele_offset[i + 1]`` (exclusive; ALTs sorted bytewise).
+
+    Attributes
+    ----------
+    contig : str
+    start, end : int64 [n]
+        Span of REF, 0-based half-open; ascending by start.
+    partition : int32 [n]
+        Place of the candidate's partition in its run.
+    depth : int32 [n]
+        DP: reads with a usable allele here.
+    allele_offset : int64 [n + 1]
+    base_offset : int64 [a + 1]
+        Allele ``j`` has the bases ``bases[base_offset[j]:base_offset[j + 1]]``.
+    bases : uint8
+        ASCII.
+    allele_depth : int32 [a]
+        AD, REF included.
+    support_offset : int64 [a + 1]
+    support : int32
+        Reads (index into the `ReadBatch`) that support allele ``j``,
+        low-quality ones included; empty for REF.
+    """
+
+    contig: str
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    partition: NDArray[np.int32]
+    depth: NDArray[np.int32]
+    allele_offset: NDArray[np.int64]
+    base_offset: NDArray[np.int64]
+    bases: NDArray[np.uint8]
+    allele_depth: NDArray[np.int32]
+    support_offset: NDArray[np.int64]
+    support: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def alleles(self, index: int) -> tuple[str, ...]:
+        """REF and ALT alleles of one candidate."""
+        first, last = int(self.allele_offset[index]), int(self.allele_offset[index + 1])
+        bounds = self.base_offset[first : last + 1].tolist()
+        text = self.bases[bounds[0] : bounds[-1]].tobytes().decode("ascii")
+        origin = bounds[0]
+        return tuple(text[a - origin : b - origin] for a, b in itertools.pairwise(bounds))
+
+    def allele_depths(self, index: int) -> tuple[int, ...]:
+        """AD of one candidate, REF first."""
+        first, last = self.allele_offset[index], self.allele_offset[index + 1]
+        return tuple(self.allele_depth[first:last].tolist())

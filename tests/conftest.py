@@ -1,0 +1,45 @@
+"""Fixtures: where shared data lie, and the decoder of DeepVariant's files."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The project's own simulated data."""
+    return ROOT / "testdata"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data and DeepVariant's files; PILEUPCNN_SHARED, by default ../shared."""
+    path = Path(os.environ.get("PILEUPCNN_SHARED", ROOT.parent / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"no shared data at {path} (set PILEUPCNN_SHARED)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Path:
+    """DeepVariant's golden files."""
+    return shared / "data" / "deepvariant_golden"
+
+
+@pytest.fixture(scope="session")
+def read_examples(shared: Path) -> ModuleType:
+    """Standard-library decoder of TFRecords and the messages in them."""
+    path = shared / "spec" / "read_examples.py"
+    spec = importlib.util.spec_from_file_location("read_examples", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pileupcnn.kernels.alleles import AlleleCounter
+from pileupcnn.reads import ReadBatch
+from pileupcnn.reference import ReferenceWindow
+from pileupcnn.regions import Region
+
 
 @dataclass(frozen=True, slots=True)
 class CandidateSettings:
@@ -57,6 +62,9 @@ class CandidateBatch:
     support : int32
         Reads (index into the `ReadBatch`) that support allele ``j``,
         low-quality ones included; empty for REF.
+    matches, mismatches : int
+        Aligned bases of sufficient quality that are the reference's, or not,
+        over the whole run: do these reads belong to this reference?
     """
 
     contig: str
@@ -70,6 +78,8 @@ class CandidateBatch:
     allele_depth: NDArray[np.int32]
     support_offset: NDArray[np.int64]
     support: NDArray[np.int32]
+    matches: int
+    mismatches: int
 
     def __len__(self) -> int:
         return len(self.start)
@@ -86,3 +96,43 @@ class CandidateBatch:
         """AD of one candidate, REF first."""
         first, last = self.allele_offset[index], self.allele_offset[index + 1]
         return tuple(self.allele_depth[first:last].tolist())
+
+
+def find_candidates(
+    reads: ReadBatch,
+    run: tuple[Region, ...],
+    window: ReferenceWindow,
+    settings: CandidateSettings,
+) -> CandidateBatch:
+    """Count alleles in every partition of a run and pick the candidate variants.
+
+    Parameters
+    ----------
+    reads : ReadBatch
+        The run's reads; a partition's candidates come from its own reads only.
+    run : tuple of Region
+        The partitions, as given to `Scanner.scan`.
+    window : ReferenceWindow
+        Bases under the partitions and the reads.
+    settings : CandidateSettings
+    """
+    counter = AlleleCounter(
+        settings.min_base_quality,
+        settings.min_count_snps,
+        settings.min_count_indels,
+        settings.min_fraction_snps,
+        settings.min_fraction_indels,
+    )
+    counter.count(
+        reads,
+        np.array([partition.start for partition in run], dtype=np.int64),
+        np.array([partition.end for partition in run], dtype=np.int64),
+        window.bases,
+        window.start,
+    )
+    return CandidateBatch(
+        contig=reads.contig,
+        **counter.arrays(),
+        matches=counter.matches,
+        mismatches=counter.mismatches,
+    )

@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pileupcnn.candidates import CandidateBatch
+from pileupcnn.kernels.drawing import Drawer
+from pileupcnn.reads import ReadBatch
+from pileupcnn.reference import ReferenceWindow
+
 
 class Channel(IntEnum):
     """The layers of an image; numbers and names are DeepVariant's."""
@@ -56,3 +64,93 @@ class PileupSpec:
     def max_reads(self) -> int:
         """Rows left for reads."""
         return self.height - self.reference_rows
+
+
+@dataclass(slots=True)
+class ImagePlan:
+    """The images that candidates need, in order.
+
+    Attributes
+    ----------
+    candidate : int32 [m]
+        Index into the `CandidateBatch`; the images of one candidate are neighbours.
+    alts : int32 [m, 2]
+        The ALTs an image shows as supported, counted from 0 among the
+        candidate's ALTs; the second is -1 where the image shows one.
+    """
+
+    candidate: NDArray[np.int32]
+    alts: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.candidate)
+
+
+def plan_images(candidates: CandidateBatch) -> ImagePlan:
+    """One image for each ALT, then one for each pair of ALTs, candidate by candidate."""
+    alt_counts = np.diff(candidates.allele_offset) - 1
+    if (alt_counts == 1).all():
+        n = len(candidates)
+        alts = np.zeros((n, 2), dtype=np.int32)
+        alts[:, 1] = -1
+        return ImagePlan(np.arange(n, dtype=np.int32), alts)
+    owners: list[int] = []
+    pairs: list[tuple[int, int]] = []
+    for index, count in enumerate(alt_counts.tolist()):
+        wanted = [(i, -1) for i in range(count)]
+        wanted += [(i, j) for i in range(count) for j in range(i + 1, count)]
+        owners += [index] * len(wanted)
+        pairs += wanted
+    return ImagePlan(
+        np.array(owners, dtype=np.int32), np.array(pairs, dtype=np.int32).reshape(-1, 2)
+    )
+
+
+def make_drawer(spec: PileupSpec, min_base_quality: int, min_mapping_quality: int) -> Drawer:
+    """The kernel that draws images of `spec`; one for each thread."""
+    return Drawer(
+        spec.height,
+        spec.width,
+        spec.reference_rows,
+        np.array(spec.channels, dtype=np.int32),
+        min_base_quality,
+        min_mapping_quality,
+    )
+
+
+def draw_images(
+    drawer: Drawer,
+    reads: ReadBatch,
+    candidates: CandidateBatch,
+    plan: ImagePlan,
+    window: ReferenceWindow,
+    images: NDArray[np.uint8],
+    first: int = 0,
+) -> None:
+    """Draw the images ``first`` to ``first + len(images)`` of a plan.
+
+    Parameters
+    ----------
+    drawer : Drawer
+        From `make_drawer`.
+    reads, candidates, plan
+        Of one run; an image shows reads of its candidate's partition only.
+    window : ReferenceWindow
+        Bases under all images.
+    images : uint8 [n, height, width, channels]
+        Overwritten. Rows that no read fills stay 0, and so do columns outside
+        the contig (where DeepVariant drops the candidate).
+    first : int
+        Place in the plan of the first image.
+    """
+    last = first + len(images)
+    drawer.draw(
+        reads,
+        candidates,
+        plan.candidate[first:last],
+        plan.alts[first:last],
+        window.bases,
+        window.start,
+        window.contig_length,
+        images,
+    )

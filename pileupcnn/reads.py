@@ -1,11 +1,25 @@
-"""The region scanner: aligned reads of one sample, block by block, as arrays."""
+"""The region scanner: aligned reads of one sample, run by run, as arrays."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
+import pysam
 from numpy.typing import NDArray
+
+from pileupcnn.errors import InputError, OptionError
+from pileupcnn.kernels.sweep import ReadSweep
+from pileupcnn.regions import PARTITION_SIZE, Region
+
+DEFAULT_SAMPLE = "default"
+"""Sample name of reads whose header names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +42,18 @@ class ReadSettings:
     keep_duplicates: bool = False
     keep_secondary: bool = False
     keep_supplementary: bool = False
-    partition_size: int = 1_000
+    partition_size: int = PARTITION_SIZE
     max_reads_per_partition: int = 1_500
+
+    @property
+    def excluded_flags(self) -> int:
+        """SAM flags whose reads are not used: failed quality checks always."""
+        return (
+            pysam.FQCFAIL
+            | (0 if self.keep_duplicates else pysam.FDUP)
+            | (0 if self.keep_secondary else pysam.FSECONDARY)
+            | (0 if self.keep_supplementary else pysam.FSUPPLEMENTARY)
+        )
 
 
 @dataclass(slots=True)
@@ -54,9 +78,9 @@ class ReadBatch:
         HP tag, 0 where absent.
     read_number : uint8 [n]
         1 for the second read of a pair, else 0.
-    key : uint64 [n]
-        Hash of fragment name and read number: equal keys are one read to the
-        allele counter.
+    twin : int32 [n]
+        The first read of the batch with the same name and number, nearly
+        always the read itself. Twins are one read to the allele counter.
     base_offset, cigar_offset, name_offset : int64 [n + 1]
     bases : uint8
         ASCII, upper case.
@@ -81,7 +105,7 @@ class ReadBatch:
     fragment_length: NDArray[np.int32]
     haplotype: NDArray[np.int32]
     read_number: NDArray[np.uint8]
-    key: NDArray[np.uint64]
+    twin: NDArray[np.int32]
     base_offset: NDArray[np.int64]
     bases: NDArray[np.uint8]
     qualities: NDArray[np.uint8]
@@ -99,3 +123,191 @@ class ReadBatch:
         """Fragment name and read number of one read, ``name/number``."""
         name = self.names[self.name_offset[index] : self.name_offset[index + 1]].tobytes()
         return f"{name.decode('ascii', 'replace')}/{self.read_number[index]}"
+
+
+class Scanner:
+    """Reads of one sample from one or several BAM or CRAM files, one thread's own.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        The files, each with its index; reads come file by file in this order.
+    reference : path
+        Indexed FASTA, for CRAM.
+    settings : ReadSettings
+    sample : str, optional
+        The sample, where the headers name several; else the name to give it.
+
+    Attributes
+    ----------
+    sample : str
+    lengths : dict of str to int
+        Contigs common to the files, with their lengths in bp.
+    skipped : Counter of str
+        Records skipped so far, by reason, each counted where it starts.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be opened, is truncated or has no index; if the files
+        disagree on contigs, or hold several samples and none was chosen.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        reference: str | Path,
+        settings: ReadSettings,
+        sample: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self._files = [_open(path, reference) for path in paths]
+        self._sizes = [
+            os.path.getsize(path) if file.is_bam else 0
+            for path, file in zip(paths, self._files, strict=True)
+        ]
+        self.sample, self._read_groups = _choose_sample(self._files, sample)
+        self.lengths = _common_lengths(self._files)
+        self.skipped: Counter[str] = Counter()
+
+    def __enter__(self) -> Scanner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.close()
+
+    def scan(self, run: tuple[Region, ...]) -> ReadBatch:
+        """Read what overlaps the partitions of one run.
+
+        Each file is swept once; each partition gets the reads that a query of
+        its own would give, in that order.
+
+        Raises
+        ------
+        InputError
+            If a file turns out to be damaged or unsorted.
+        """
+        settings = self.settings
+        sweep = ReadSweep(
+            np.array([partition.start for partition in run], dtype=np.int64),
+            np.array([partition.end for partition in run], dtype=np.int64),
+            settings.max_reads_per_partition,
+            settings.min_mapping_quality,
+            settings.excluded_flags,
+        )
+        contig = run[0].contig
+        for file, size, groups in zip(self._files, self._sizes, self._read_groups, strict=True):
+            problem = sweep.add_file(file, file.get_tid(contig), size, groups)
+            if problem:
+                name = file.filename.decode()
+                where = Region(contig, run[0].start, run[-1].end)
+                raise InputError(
+                    f"{name}: {problem} at {where}; the file is damaged, unsorted or newer than "
+                    f"its index, check it with 'samtools quickcheck {name}', then run "
+                    f"'samtools sort' if needed and 'samtools index' again"
+                )
+        self.skipped.update(sweep.skip_counts())
+        return ReadBatch(contig, **sweep.arrays())
+
+
+def check_headers(paths: Sequence[str | Path], reference: str | Path) -> list[str]:
+    """What about the reads is odd but no error, one sentence each.
+
+    An index older than its file, no @RG line, sort order not stated, and
+    contigs whose M5 checksum differs from another file's are worth a warning.
+    """
+    found = []
+    for path in paths:
+        with _open(path, reference) as file:
+            header: dict[str, Any] = file.header.to_dict()
+        index = _index_path(Path(path))
+        if index is not None and index.stat().st_mtime < Path(path).stat().st_mtime - 1:
+            found.append(f"{path}: the index {index.name} is older than the file")
+        if not header.get("RG"):
+            found.append(f"{path}: no @RG line, the sample is called '{DEFAULT_SAMPLE}'")
+        if header.get("HD", {}).get("SO") != "coordinate":
+            found.append(f"{path}: the header does not say that reads are sorted by coordinate")
+    return found
+
+
+def _index_path(path: Path) -> Path | None:
+    for candidate in (
+        Path(f"{path}.bai"),
+        Path(f"{path}.csi"),
+        Path(f"{path}.crai"),
+        path.with_suffix(".bai"),
+        path.with_suffix(".crai"),
+    ):
+        if candidate.exists():
+            return candidate
+    return None
+
+
+def _open(path: str | Path, reference: str | Path) -> pysam.AlignmentFile:
+    # htslib's own lines on stderr say the same as our sentences, only worse; and a
+    # CRAM is decoded with --ref or not at all, never with bases from the network
+    pysam.set_verbosity(0)
+    os.environ["REF_PATH"] = os.devnull
+    try:
+        file = pysam.AlignmentFile(str(path), reference_filename=str(reference))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be opened as BAM or CRAM ({error}); check the path, and the file "
+            f"with 'samtools quickcheck {path}'"
+        ) from error
+    if not (file.is_bam or file.is_cram):
+        raise InputError(f"{path}: not BAM or CRAM; convert it with 'samtools sort -o reads.bam'")
+    if not file.has_index():
+        raise InputError(f"{path}: no index; run 'samtools index {path}'")
+    return file
+
+
+def _choose_sample(
+    files: Sequence[pysam.AlignmentFile], chosen: str | None
+) -> tuple[str, list[list[bytes]]]:
+    """The sample's name, and for each file the read groups to take (none: all)."""
+    groups: list[list[tuple[str, str]]] = []
+    for file in files:
+        lines = file.header.to_dict().get("RG", [])
+        groups.append([(line["ID"], line.get("SM") or DEFAULT_SAMPLE) for line in lines])
+    samples = sorted({sample for lines in groups for _, sample in lines})
+    if len(samples) <= 1:
+        return chosen or (samples[0] if samples else DEFAULT_SAMPLE), [[] for _ in files]
+    if chosen is None:
+        raise InputError(
+            f"{', '.join(file.filename.decode() for file in files)}: several samples "
+            f"({', '.join(samples)}); choose one with --sample"
+        )
+    if chosen not in samples:
+        raise OptionError(
+            f"--sample {chosen}: the reads hold {', '.join(samples)}; choose one of them"
+        )
+    taken = [[name.encode() for name, sample in lines if sample == chosen] for lines in groups]
+    # a file without a read group of the sample still needs a list that matches nothing
+    return chosen, [names or [b""] for names in taken]
+
+
+def _common_lengths(files: Sequence[pysam.AlignmentFile]) -> dict[str, int]:
+    lengths = dict(zip(files[0].references, files[0].lengths, strict=True))
+    for file in files[1:]:
+        other = dict(zip(file.references, file.lengths, strict=True))
+        for contig in [contig for contig in lengths if contig not in other]:
+            del lengths[contig]
+        for contig, length in lengths.items():
+            if other[contig] != length:
+                raise InputError(
+                    f"{file.filename.decode()}: contig {contig} is {other[contig]:,} bp here and "
+                    f"{length:,} bp in {files[0].filename.decode()}; give files aligned to one "
+                    "reference"
+                )
+    return lengths

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pysam
+from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError
 
@@ -80,6 +83,31 @@ class Reference:
                 f"index does not fit the file, run 'samtools faidx {self.path}' again"
             )
         return bases.upper().encode()
+
+    def window(self, contig: str, start: int, end: int) -> ReferenceWindow:
+        """The bases of ``[start, end)``, clipped to the contig, as an array."""
+        bases = np.frombuffer(self.fetch(contig, start, end), dtype=np.uint8)
+        return ReferenceWindow(contig, max(start, 0), bases, self.lengths[contig])
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceWindow:
+    """Known bases of a stretch of a contig.
+
+    Attributes
+    ----------
+    contig : str
+    start : int
+        0-based position of the first base.
+    bases : uint8
+        ASCII, upper case.
+    contig_length : int
+    """
+
+    contig: str
+    start: int
+    bases: NDArray[np.uint8]
+    contig_length: int
 
 
 def _check_fasta(path: Path) -> None:

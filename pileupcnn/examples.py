@@ -1,0 +1,147 @@
+"""From aligned reads to a run's candidates and their images, for one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pileupcnn.candidates import CandidateBatch, CandidateSettings, find_candidates
+from pileupcnn.kernels.drawing import Drawer
+from pileupcnn.pileup import ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
+from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
+from pileupcnn.reference import Reference, ReferenceWindow, common_contigs
+from pileupcnn.regions import Region
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleSettings:
+    """Everything that decides what a network sees; a model's bundle carries it.
+
+    Attributes
+    ----------
+    reads : ReadSettings
+    candidates : CandidateSettings
+    pileup : PileupSpec
+    """
+
+    reads: ReadSettings = field(default_factory=ReadSettings)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    pileup: PileupSpec = field(default_factory=PileupSpec)
+
+
+@dataclass(slots=True)
+class RunExamples:
+    """A run's reads and candidates, ready to be drawn.
+
+    Attributes
+    ----------
+    reads : ReadBatch
+    candidates : CandidateBatch
+    plan : ImagePlan
+        The images, in order.
+    window : ReferenceWindow
+        Bases under the reads and the images.
+    """
+
+    reads: ReadBatch
+    candidates: CandidateBatch
+    plan: ImagePlan
+    window: ReferenceWindow
+    _drawer: Drawer
+    _shape: tuple[int, int, int]
+
+    def draw(
+        self, first: int, last: int, images: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Draw images `first` to `last` (exclusive) of the plan.
+
+        Returns
+        -------
+        uint8 [last - first, height, width, channels]
+            The first of `images` if given, which are overwritten.
+        """
+        if images is None:
+            images = np.empty((last - first, *self._shape), dtype=np.uint8)
+        drawn = images[: last - first]
+        draw_images(
+            self._drawer, self.reads, self.candidates, self.plan, self.window, drawn, first
+        )
+        return drawn
+
+
+class ExampleMaker:
+    """Scans runs of partitions into `RunExamples`; one thread's own.
+
+    Parameters
+    ----------
+    reads : sequence of path
+        BAM or CRAM files of one sample.
+    reference : path
+        Indexed FASTA.
+    settings : ExampleSettings
+    sample : str, optional
+        As for `Scanner`.
+
+    Attributes
+    ----------
+    contigs : dict of str to int
+        Contigs in both reads and reference, in the reference's order.
+    sample : str
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        reads: Sequence[str | Path],
+        reference: str | Path,
+        settings: ExampleSettings,
+        sample: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.reference = Reference(reference)
+        self.scanner = Scanner(reads, reference, settings.reads, sample)
+        self.sample = self.scanner.sample
+        self.contigs = common_contigs(self.reference.lengths, self.scanner.lengths, reads[0])
+        self._drawer = make_drawer(
+            settings.pileup,
+            settings.candidates.min_base_quality,
+            settings.reads.min_mapping_quality,
+        )
+
+    def __enter__(self) -> ExampleMaker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self.scanner.close()
+        self.reference.close()
+
+    def run_examples(self, run: tuple[Region, ...]) -> RunExamples:
+        """Reads, candidates and image plan of one run of partitions."""
+        reads = self.scanner.scan(run)
+        margin = self.settings.pileup.width // 2
+        start = min(run[0].start, int(reads.start.min(initial=run[0].start)))
+        end = max(run[-1].end, int(reads.end.max(initial=run[-1].end)))
+        window = self.reference.window(run[0].contig, start - margin, end + margin)
+        candidates = find_candidates(reads, run, window, self.settings.candidates)
+        plan = plan_images(candidates)
+        return RunExamples(
+            reads, candidates, plan, window, self._drawer, self.settings.pileup.shape
+        )

@@ -1,0 +1,27 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pileupcnn.reads import ReadBatch
+
+class AlleleCounter:
+    matches: int
+    mismatches: int
+    def __init__(
+        self,
+        min_base_quality: int,
+        min_count_snps: int,
+        min_count_indels: int,
+        min_fraction_snps: float,
+        min_fraction_indels: float,
+    ) -> None: ...
+    def count(
+        self,
+        reads: ReadBatch,
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        reference: NDArray[np.uint8],
+        reference_start: int,
+    ) -> None: ...
+    def arrays(self) -> dict[str, NDArray[Any]]: ...

@@ -1,0 +1,15 @@
+"""From C++ vectors to NumPy arrays."""
+
+import numpy as np
+
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+
+
+cdef object copy_array(const void *data, size_t n, dtype):
+    """A new array of `n` items of `dtype` with the bytes at `data`."""
+    array = np.empty(n, dtype=dtype)
+    cdef uint8_t[::1] view = array.view(np.uint8)
+    if n:
+        memcpy(&view[0], data, view.shape[0])
+    return array

@@ -1,0 +1,32 @@
+import numpy as np
+from numpy.typing import NDArray
+
+from pileupcnn.candidates import CandidateBatch
+from pileupcnn.reads import ReadBatch
+
+ROW_SEED: int
+OVERLAP_MARGIN: int
+MIN_TRIMMED_SPAN: int
+DRAWABLE: frozenset[int]
+
+class Drawer:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        reference_rows: int,
+        channels: NDArray[np.int32],
+        min_base_quality: int,
+        min_mapping_quality: int,
+    ) -> None: ...
+    def draw(
+        self,
+        reads: ReadBatch,
+        candidates: CandidateBatch,
+        candidate: NDArray[np.int32],
+        alts: NDArray[np.int32],
+        reference: NDArray[np.uint8],
+        reference_start: int,
+        contig_length: int,
+        images: NDArray[np.uint8],
+    ) -> None: ...

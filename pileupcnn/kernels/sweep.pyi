@@ -1,0 +1,23 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pysam import AlignmentFile
+
+SKIP_REASONS: tuple[str, ...]
+RESERVOIR_SEED: int
+
+class ReadSweep:
+    def __init__(
+        self,
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        max_reads: int,
+        min_mapping_quality: int,
+        excluded_flags: int,
+    ) -> None: ...
+    def add_file(
+        self, file: AlignmentFile, tid: int, file_size: int, read_groups: list[bytes]
+    ) -> str: ...
+    def arrays(self) -> dict[str, NDArray[Any]]: ...
+    def skip_counts(self) -> dict[str, int]: ...

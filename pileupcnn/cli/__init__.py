@@ -1,1 +1,131 @@
-"""Command line."""
+"""The command line: one small module a command, errors caught here alone.
+
+Exit codes: 0; 2 for options that cannot be used; 1 for every other failure;
+130, 143 and 141 after SIGINT, SIGTERM and SIGPIPE. Commands are imported when
+they are run, so that ``--help`` loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import click
+
+from pileupcnn import __version__
+from pileupcnn.errors import PileupCNNError
+
+COMMANDS = ("call", "train", "simulate")
+"""Each is the function of that name in the module of that name."""
+
+SIGINT_CODE, SIGTERM_CODE, SIGPIPE_CODE = 130, 143, 141
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; unwinds the stack so that temporary files are removed."""
+
+
+class _Commands(click.Group):
+    """A group that imports a command's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(
+            importlib.import_module(f"pileupcnn.cli.{cmd_name}"), cmd_name
+        )
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pileupcnn")
+def group() -> None:
+    """Call small variants from aligned reads with a convolutional network.
+
+    Give --debug to any command to see where in the program an error arose.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    _log_to_stderr()
+    signal.signal(signal.SIGTERM, _terminate)
+    code = _run(arguments, debug)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = SIGPIPE_CODE
+    if code == SIGPIPE_CODE:
+        # the interpreter would try to flush once more, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    """Run a command; the exit code."""
+    try:
+        group.main(arguments, prog_name="pileupcnn", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        return SIGINT_CODE
+    except Terminated:
+        return SIGTERM_CODE
+    except BrokenPipeError:
+        return SIGPIPE_CODE
+    except PileupCNNError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(f"pileupcnn: error: {error}", err=True)
+        return error.exit_code
+    except MemoryError:
+        click.echo("pileupcnn: error: out of memory; use fewer --threads", err=True)
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        kind = type(error).__name__
+        click.echo(
+            f"pileupcnn: error: this is a bug ({kind}: {error}); run it again with --debug and "
+            "report what it prints",
+            err=True,
+        )
+        return 1
+    return 0
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+class _Formatter(logging.Formatter):
+    """What is said by the way, on stderr: warnings say so."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = "warning: " if record.levelno >= logging.WARNING else ""
+        return f"pileupcnn: {level}{record.getMessage()}"
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter())
+    logger = logging.getLogger("pileupcnn")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

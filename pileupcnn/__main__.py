@@ -1,0 +1,5 @@
+"""``python -m pileupcnn``."""
+
+from pileupcnn.cli import main
+
+main()

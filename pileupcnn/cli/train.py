@@ -1,0 +1,156 @@
+"""``pileupcnn train``: a model from aligned samples with their truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pileupcnn.examples import ExampleSettings
+    from pileupcnn.networks import Device
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Table of training data: tab-separated columns reads, ref, truth, confident and, if "
+    "wanted, regions, weight, split (train or validation). Without it, --store is read.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for the model (OUTPUT/bundle) and the state of the training.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for the labelled images.  [default: OUTPUT/store]",
+)
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="Model bundle to start from; gives architecture, image size and read settings.",
+)
+@click.option("--name", default="custom", show_default=True, help="Name of the model.")
+@click.option("--architecture", help="Network to train.  [default: strided]")
+@click.option("--height", type=click.IntRange(10, 400), help="Image rows.  [default: 64]")
+@click.option("--width", type=click.IntRange(3, 999), help="Image columns.  [default: 101]")
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True
+)
+@click.option(
+    "--thin-reads",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the images shown with a random part of their reads.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Epochs without a better validation loss before training stops.",
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto")
+def train(**options: object) -> None:
+    """Train a model on reads whose variants are known.
+
+    Draws labelled images of all runs of the table into a packed store, then
+    trains on that. Killed at any time, the same command goes on where it was.
+    """
+    click.echo(run_train(**options))  # type: ignore[arg-type]
+
+
+def run_train(
+    *,
+    output: Path,
+    data: Path | None = None,
+    store: Path | None = None,
+    init: Path | None = None,
+    name: str = "custom",
+    architecture: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    epochs: int = 20,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    thin_reads: float = 0.0,
+    patience: int = 5,
+    seed: int = 1,
+    threads: int = 1,
+    device: Device = "auto",
+) -> Path:
+    """Train a model; the parameters are those of the command.
+
+    Returns
+    -------
+    Path
+        The bundle.
+
+    Raises
+    ------
+    PileupCNNError
+        If options do not go together, or an input or output cannot be used.
+    """
+    from pileupcnn.datasets import draw_store, read_runs
+    from pileupcnn.errors import OptionError
+    from pileupcnn.model import load_bundle
+    from pileupcnn.networks import ARCHITECTURES
+    from pileupcnn.store import PackedStore
+    from pileupcnn.train import FitSettings, fit
+
+    start = None if init is None else load_bundle(init)
+    if start is not None and (architecture or height or width):
+        raise OptionError(
+            "--init gives architecture and image size; leave out --architecture, --height "
+            "and --width"
+        )
+    architecture = start.architecture if start is not None else architecture or "strided"
+    if architecture not in ARCHITECTURES:
+        raise OptionError(
+            f"--architecture {architecture}: choose one of {', '.join(sorted(ARCHITECTURES))}"
+        )
+    store = store or output / "store"
+    if data is not None:
+        settings = start.settings if start is not None else _settings(height, width)
+        images = draw_store(read_runs(data), store, settings, threads)
+    elif height or width:
+        raise OptionError("--height and --width are for drawing; give --data or leave them out")
+    else:
+        images = PackedStore(store)
+    if start is not None and images.settings != start.settings:
+        raise OptionError(
+            f"--init {init}: was trained with other reading or image settings than the store "
+            f"{images.path}; choose another --store or draw it again with --data"
+        )
+    fit_settings = FitSettings(
+        architecture=architecture,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        thin_reads=thin_reads,
+        patience=patience,
+        seed=seed,
+    )
+    return fit(images, output, fit_settings, threads=threads, init=start, name=name, device=device)
+
+
+def _settings(height: int | None, width: int | None) -> ExampleSettings:
+    """Drawing settings for a new model."""
+    from pileupcnn.errors import OptionError
+    from pileupcnn.examples import ExampleSettings
+    from pileupcnn.pileup import PileupSpec
+
+    width = width or 101
+    if width % 2 == 0:
+        raise OptionError(f"--width {width}: must be odd, the variant is in the middle column")
+    return ExampleSettings(pileup=PileupSpec(height=height or 64, width=width))

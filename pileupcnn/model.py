@@ -1,0 +1,457 @@
+"""The model bundle, and the classifier that runs one.
+
+A bundle is a directory of two files:
+
+``weights.npz``
+    One float32 array a weight, named by its place in the network (``000``,
+    ``001``, ...), written and read without pickle.
+``model.json``
+    ``format`` ("pileupcnn-model"), ``version`` (of the format), ``name``,
+    ``architecture`` (of `networks.ARCHITECTURES`), ``classes`` (in the order of
+    the probabilities), ``image`` (height, width, reference rows and the
+    channels' names in order), ``settings`` (how reads were chosen and
+    candidates found: a model holds only for images made as its training images
+    were), ``training`` (data and figures, free), ``sha256`` (of
+    ``weights.npz``).
+
+Nothing in a bundle is ever executed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import typing
+import zipfile
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pileupcnn import networks
+from pileupcnn.errors import ModelError, OutputError
+from pileupcnn.examples import ExampleSettings
+from pileupcnn.pileup import PileupSpec
+
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = "pileupcnn-model"
+FORMAT_VERSION = 1
+
+CLASSES = ("hom_ref", "het", "hom_alt")
+"""Copies of the image's ALT alleles in the genotype: 0, 1, 2."""
+
+DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
+"""The bundle that is part of the package."""
+
+_WEIGHTS = "weights.npz"
+_DESCRIPTION = "model.json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bundle:
+    """A loaded and checked model bundle.
+
+    Attributes
+    ----------
+    path : Path
+    name, architecture : str
+    settings : ExampleSettings
+        How its training images were made, and how images for it must be.
+    training : dict
+        Data and figures of its training, as `model.json` gives them.
+    weights : tuple of float32 arrays
+        In the network's order.
+    sha256 : str
+        Of `weights.npz`.
+    """
+
+    path: Path
+    name: str
+    architecture: str
+    settings: ExampleSettings
+    training: dict[str, Any]
+    weights: tuple[NDArray[np.float32], ...]
+    sha256: str
+
+    @property
+    def spec(self) -> PileupSpec:
+        """What its images look like."""
+        return self.settings.pileup
+
+    def network(self) -> keras.Model:
+        """Build the network and give it the weights.
+
+        Raises
+        ------
+        ModelError
+            If the architecture is unknown or the arrays do not fit it.
+        """
+        network = networks.build(self.architecture, self.spec.shape, len(CLASSES))
+        wanted = [tuple(weight.shape) for weight in network.weights]
+        found = [weight.shape for weight in self.weights]
+        if found != wanted:
+            at = next(
+                (
+                    i
+                    for i, pair in enumerate(zip(found, wanted, strict=False))
+                    if pair[0] != pair[1]
+                ),
+                min(len(found), len(wanted)),
+            )
+            _refuse(
+                self.path / _WEIGHTS,
+                f"array {at} of {len(found)} does not fit architecture "
+                f"'{self.architecture}' ({len(wanted)} arrays) for images of {self.spec.shape}",
+            )
+        network.set_weights(self.weights)
+        return network
+
+
+def save_bundle(
+    path: str | Path,
+    *,
+    name: str,
+    architecture: str,
+    settings: ExampleSettings,
+    weights: Sequence[NDArray[np.float32]],
+    training: Mapping[str, Any],
+) -> None:
+    """Write a bundle; an older one at `path` is replaced when the new one is whole.
+
+    Parameters
+    ----------
+    path : path
+        The bundle's directory.
+    name : str
+        What the VCF header calls the model.
+    architecture, settings, weights, training
+        As in `Bundle`.
+
+    Raises
+    ------
+    OutputError
+        If the directory cannot be written, or is something else than a bundle.
+    """
+    path = Path(path)
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {f"{i:03d}": np.asarray(w, "<f4") for i, w in enumerate(weights)}
+    np.savez(buffer, **arrays)
+    rest = settings_to_json(settings)
+    image = rest.pop("pileup")
+    description = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "name": name,
+        "architecture": architecture,
+        "classes": CLASSES,
+        "image": image,
+        "settings": rest,
+        "training": training,
+        "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and any(path.iterdir()) and not (path / _DESCRIPTION).exists():
+            raise OutputError(
+                f"{path}: holds other files than a model bundle; choose another directory"
+            )
+        made = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        made.chmod(0o755)
+        (made / _WEIGHTS).write_bytes(buffer.getvalue())
+        (made / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(made, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: the model bundle cannot be written ({error.strerror}); "
+            "choose a directory on a disk with space that you may write to"
+        ) from error
+
+
+def load_bundle(path: str | Path = DEFAULT_MODEL) -> Bundle:
+    """Read and check a bundle, without TensorFlow.
+
+    Whether the arrays fit the network is checked when that is built, by
+    `Bundle.network` (and so by `Classifier`).
+
+    Parameters
+    ----------
+    path : path
+        The bundle's directory.
+
+    Raises
+    ------
+    ModelError
+        If it is no bundle, is damaged, or asks for images that cannot be drawn.
+    """
+    path = Path(path)
+    _check_kind(path)
+    try:
+        fields = json.loads((path / _DESCRIPTION).read_text("utf-8"))
+        packed = (path / _WEIGHTS).read_bytes()
+    except (OSError, ValueError) as error:
+        _refuse(path, f"cannot be read ({error})")
+    _check_fields(path / _DESCRIPTION, fields)
+    if hashlib.sha256(packed).hexdigest() != fields["sha256"]:
+        _refuse(path / _WEIGHTS, f"its checksum is not the one in {_DESCRIPTION}")
+    settings = _settings(path / _DESCRIPTION, fields)
+    return Bundle(
+        path=path,
+        name=fields["name"],
+        architecture=fields["architecture"],
+        settings=settings,
+        training=fields["training"],
+        weights=_unpack(path / _WEIGHTS, packed),
+        sha256=fields["sha256"],
+    )
+
+
+def _refuse(path: Path, reason: str) -> NoReturn:
+    raise ModelError(f"{path}: {reason}; take a bundle that 'pileupcnn train' wrote, unchanged")
+
+
+def _check_kind(path: Path) -> None:
+    """Say plainly what is wrong where no bundle lies."""
+    if not path.exists():
+        raise ModelError(f"{path}: no such model; --model takes the directory of a bundle")
+    foreign = path.is_file() or (path / "saved_model.pb").exists()
+    if foreign or path.suffix in (".keras", ".h5", ".hdf5"):
+        raise ModelError(
+            f"{path}: only bundles (a directory with {_DESCRIPTION} and {_WEIGHTS}) are loaded, "
+            "because .keras, HDF5 and SavedModel files can carry code; "
+            "make one with 'pileupcnn train'"
+        )
+    for name in (_DESCRIPTION, _WEIGHTS):
+        if not (path / name).is_file():
+            raise ModelError(
+                f"{path}: holds no {name}, so it is no model bundle; give the directory that "
+                "'pileupcnn train' wrote"
+            )
+
+
+def _check_fields(path: Path, fields: Any) -> None:
+    """Names and types of the top level of model.json."""
+    kinds: dict[str, type] = {
+        "format": str,
+        "version": int,
+        "name": str,
+        "architecture": str,
+        "classes": list,
+        "image": dict,
+        "settings": dict,
+        "training": dict,
+        "sha256": str,
+    }
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        _refuse(path, f'has no "format": "{FORMAT}"')
+    if fields.get("version") != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: version {fields.get('version')} of the format, this program reads version "
+            f"{FORMAT_VERSION}; update pileupcnn or take another model"
+        )
+    for name, kind in kinds.items():
+        if not isinstance(fields.get(name), kind):
+            _refuse(path, f"'{name}' is missing or not a {kind.__name__}")
+    if unknown := sorted(set(fields) - set(kinds)):
+        _refuse(path, f"unknown field '{unknown[0]}'")
+    if fields["architecture"] not in networks.ARCHITECTURES:
+        raise ModelError(
+            f"{path}: architecture '{fields['architecture']}' is not one of "
+            f"{', '.join(sorted(networks.ARCHITECTURES))}; update pileupcnn or take another model"
+        )
+    if fields["classes"] != list(CLASSES):
+        _refuse(path, f"'classes' are not {', '.join(CLASSES)}")
+    if "\n" in fields["name"] or not fields["name"].isprintable():
+        _refuse(path, "'name' is not printable on one line")
+
+
+def _settings(path: Path, fields: dict[str, Any]) -> ExampleSettings:
+    """The reading and drawing settings, checked."""
+    try:
+        settings = settings_from_json({**fields["settings"], "pileup": fields["image"]})
+    except ValueError as error:
+        _refuse(path, str(error))
+    spec: PileupSpec = settings.pileup
+    if not (spec.width % 2 and spec.width >= 3 and 0 <= spec.reference_rows < spec.height):
+        _refuse(path, f"images of {spec.height} x {spec.width} pixels cannot be drawn")
+    if not spec.channels or len(set(spec.channels)) != len(spec.channels):
+        _refuse(path, "image.channels are none, or one is there twice")
+    return settings
+
+
+def _unpack(path: Path, packed: bytes) -> tuple[NDArray[np.float32], ...]:
+    """The arrays of weights.npz in the order of their names."""
+    try:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+            weights = [arrays[name] for name in sorted(arrays.files)]
+            names = sorted(arrays.files)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        _refuse(path, f"is not an archive of plain NumPy arrays ({error})")
+    if names != [f"{i:03d}" for i in range(len(names))]:
+        _refuse(path, "its arrays are not numbered from 000")
+    for name, array in zip(names, weights, strict=True):
+        if array.dtype != np.float32:
+            _refuse(path, f"array {name} is {array.dtype}, not float32")
+        if not np.isfinite(array).all():
+            _refuse(path, f"array {name} holds NaN or infinite values")
+    return tuple(weights)
+
+
+def settings_to_json(settings: ExampleSettings) -> dict[str, Any]:
+    """The settings as model.json and the packed store write them.
+
+    They say that reads were not realigned, for readers that can do so.
+    """
+    return {"realign": False, **to_json(settings)}
+
+
+def settings_from_json(value: Mapping[str, Any]) -> ExampleSettings:
+    """The inverse of `settings_to_json`.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing, unknown or of another type, or reads must be
+        realigned.
+    """
+    if value.get("realign") is not False:
+        raise ValueError("'settings.realign' is not false, and this version cannot realign reads")
+    rest = {name: item for name, item in value.items() if name != "realign"}
+    settings: ExampleSettings = from_json(ExampleSettings, rest, "settings")
+    if settings.reads.partition_size < 1:
+        raise ValueError("'settings.reads.partition_size' is not positive")
+    return settings
+
+
+def to_json(value: Any) -> Any:
+    """Dataclasses to dictionaries, enumerations to their names in lower case."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.name.lower()
+    if isinstance(value, tuple):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(kind: Any, value: Any, where: str) -> Any:
+    """The inverse of `to_json`, strict about names and types.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass, an enumeration, ``tuple[kind, ...]``, bool, int, float or
+        str.
+    value
+        What ``json.loads`` gave.
+    where : str
+        Name of the field, for messages.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing, unknown or of another type.
+    """
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"'{where}' is not an object")
+        hints = typing.get_type_hints(kind)
+        for name in sorted(set(hints) ^ set(value)):
+            raise ValueError(f"'{where}.{name}' is {'missing' if name in hints else 'unknown'}")
+        return kind(**{n: from_json(hints[n], v, f"{where}.{n}") for n, v in value.items()})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        members = {member.name.lower(): member for member in kind}
+        if value not in members:
+            raise ValueError(f"'{where}': '{value}' is not one of {', '.join(members)}")
+        return members[value]
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"'{where}' is not a list")
+        return tuple(from_json(typing.get_args(kind)[0], item, where) for item in value)
+    # bool is an int to Python, and JSON writes 1.0 as it likes
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise ValueError(f"'{where}' is not a {kind.__name__}")
+    return kind(value)
+
+
+class Classifier:
+    """Probabilities of the genotypes for batches of images; callable from several threads.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    device : {"auto", "cpu", "gpu"}
+        "auto" takes a GPU if TensorFlow sees one.
+    threads : int
+        Calls that may run at once.
+    batch_size : int
+        Images of every batch that the network sees: a smaller one is padded,
+        as the last bits of a result depend on it.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the network.
+    OptionError
+        If `device` is "gpu" and there is none.
+
+    Notes
+    -----
+    On a CPU each operation runs on one thread, so that its sums have one
+    order; several calls run beside each other.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: networks.Device = "auto",
+        threads: int = 1,
+        batch_size: int = 32,
+    ) -> None:
+        networks.start_tensorflow(device, intra_op=1, inter_op=threads)
+        import tensorflow as tf
+
+        self.batch_size = batch_size
+        self._shape = bundle.spec.shape
+        network = bundle.network()
+        traced = tf.function(
+            lambda images: network(images, training=False),
+            input_signature=[tf.TensorSpec((batch_size, *self._shape), tf.uint8)],
+        )
+        # looked up once: dispatch through tf.function would hold the GIL at every call
+        self._network = network
+        self._function = traced.get_concrete_function()
+        self._constant = tf.constant
+        self(np.zeros((1, *self._shape), np.uint8))
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify a batch.
+
+        Parameters
+        ----------
+        images : uint8 [n, height, width, channels]
+            At most `batch_size` of them.
+
+        Returns
+        -------
+        float32 [n, 3]
+            Probabilities in the order of `CLASSES`.
+        """
+        n = len(images)
+        if n < self.batch_size:
+            padded = np.zeros((self.batch_size, *self._shape), np.uint8)
+            padded[:n] = images
+            images = padded
+        probabilities: NDArray[np.float32] = self._function(self._constant(images)).numpy()
+        return probabilities[:n]

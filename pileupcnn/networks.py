@@ -1,0 +1,193 @@
+"""Convolutional networks for pileup images, built by name from our own code.
+
+A model bundle names its architecture and holds plain arrays, so loading one
+runs no code but what stands here. Only Keras 3's public interface is used; it
+is imported inside the functions, because importing it takes seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal
+
+from pileupcnn.errors import ModelError, OptionError
+
+if TYPE_CHECKING:
+    import keras
+
+Device = Literal["auto", "cpu", "gpu"]
+
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Hold back what C++ code writes to stderr; all of it is shown after an exception.
+
+    TensorFlow logs while it is imported, before it reads its log level.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:  # closed, so there is nothing to hold back
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _import_tensorflow() -> None:
+    """Import TensorFlow and Keras, without their chatter unless a log level is set."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    wanted = _LOG_LEVEL in os.environ
+    os.environ.setdefault(_LOG_LEVEL, "3")
+    with nullcontext() if wanted else _silence():
+        import keras
+        import tensorflow  # noqa: F401
+
+        if keras.backend.backend() != "tensorflow":
+            raise OptionError(
+                f"Keras runs on {keras.backend.backend()} in this process, and pileupcnn needs "
+                "tensorflow; set KERAS_BACKEND=tensorflow"
+            )
+
+
+def start_tensorflow(device: Device, intra_op: int, inter_op: int) -> None:
+    """Import TensorFlow quietly and fix its device and the sizes of its thread pools.
+
+    TensorFlow takes these settings once a process, before its first operation;
+    a later call with other pool sizes changes nothing.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "gpu"}
+        "auto" takes a GPU if TensorFlow sees one.
+    intra_op : int
+        Threads that share one operation. Sums are split by it, so it changes
+        results in the last bits.
+    inter_op : int
+        Operations that run at once.
+
+    Raises
+    ------
+    OptionError
+        If `device` is "gpu" and TensorFlow sees none.
+    """
+    _import_tensorflow()
+    import tensorflow as tf
+
+    gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise OptionError(
+            "--device gpu: TensorFlow sees no GPU here; install its CUDA libraries "
+            "(pip install 'tensorflow[and-cuda]') or take --device cpu"
+        )
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op)
+        tf.config.threading.set_inter_op_parallelism_threads(inter_op)
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+        # initialised before, by an earlier call or by the program around us
+        found = tf.config.threading.get_intra_op_parallelism_threads()
+        if found != intra_op:
+            warnings.warn(
+                f"TensorFlow runs with {found or 'its own choice of'} threads an operation in "
+                f"this process, not {intra_op}: probabilities may differ in the last bits",
+                stacklevel=2,
+            )
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    if gpus:
+        tf.config.experimental.enable_op_determinism()
+
+
+def build(
+    name: str, shape: tuple[int, int, int], classes: int = 3, *, dropout: float = 0.1
+) -> keras.Model:
+    """Build an untrained network.
+
+    Parameters
+    ----------
+    name : str
+        One of `ARCHITECTURES`.
+    shape : tuple of int
+        Rows, columns and channels of an image.
+    classes : int
+        Genotypes told apart.
+    dropout : float
+        Share of features dropped before the last layer while training.
+
+    Returns
+    -------
+    keras.Model
+        uint8 ``[n, rows, columns, channels]`` to float32 probabilities
+        ``[n, classes]``. The layer ``logits`` comes before the softmax.
+
+    Raises
+    ------
+    ModelError
+        If there is no architecture of that name.
+    """
+    if name not in ARCHITECTURES:
+        raise ModelError(
+            f"architecture '{name}' is not one of {', '.join(sorted(ARCHITECTURES))}; "
+            "update pileupcnn or take another model"
+        )
+    import keras
+
+    images = keras.Input(shape, dtype="uint8", name="images")
+    # no offset: blank rows and columns stay zero
+    scaled = keras.layers.Rescaling(1 / 128, dtype="float32", name="scale")(images)
+    features = ARCHITECTURES[name](scaled)
+    if dropout:
+        features = keras.layers.Dropout(dropout, name="dropout")(features)
+    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(features)
+    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
+    return keras.Model(images, probabilities, name=name)
+
+
+def _strided(x: Any) -> Any:
+    """Six 3 x 3 convolutions, all but the last of stride 2, averaged over the image."""
+    import keras
+
+    for stage, (width, stride) in enumerate(
+        [(24, 2), (32, 2), (48, 2), (64, 2), (96, 2), (96, 1)], 1
+    ):
+        x = _convolution(x, width, stride, f"stage{stage}")
+    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+
+
+def _convolution(x: Any, width: int, stride: int, name: str) -> Any:
+    """3 x 3 convolution, batch normalisation, ReLU."""
+    import keras
+
+    x = keras.layers.Conv2D(
+        width,
+        3,
+        strides=stride,
+        padding="same",
+        data_format="channels_last",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_convolution",
+    )(x)
+    x = keras.layers.BatchNormalization(axis=-1, name=f"{name}_normalisation")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+ARCHITECTURES: dict[str, Callable[[Any], Any]] = {"strided": _strided}
+"""Feature extractors by name: scaled images to one vector an image."""

@@ -1,0 +1,408 @@
+"""Training: a network from the images of a packed store, which is all it reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pileupcnn import networks
+from pileupcnn.errors import InputError, OptionError, OutputError
+from pileupcnn.labels import INDEL, SNP
+from pileupcnn.model import CLASSES, Bundle, save_bundle, settings_to_json
+from pileupcnn.store import PackedStore
+
+if TYPE_CHECKING:
+    import keras
+
+THIN_FROM = 24
+"""Reads in an image from which on it may be thinned: fewer could lose a variant's last."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    architecture : str
+        Of `networks.ARCHITECTURES`.
+    epochs : int
+        At most; the learning rate falls to 0 along half a cosine over them.
+    batch_size : int
+    learning_rate : float
+        At the start, for AdamW.
+    weight_decay : float
+    ema_momentum : float
+        Of the running average of the weights, which is what is validated and
+        kept.
+    thin_reads : float
+        Share of the training images with 24 reads or more that are shown with
+        a random half to all of their reads, as at a lower depth.
+    patience : int
+        Epochs without a smaller validation loss after which training stops.
+    seed : int
+    """
+
+    architecture: str = "strided"
+    epochs: int = 20
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    ema_momentum: float = 0.99
+    thin_reads: float = 0.0
+    patience: int = 5
+    seed: int = 1
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Where training stands, besides the variables."""
+
+    epoch: int = 0
+    best_loss: float = float("inf")
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def split_images(store: PackedStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the images that train, and of those that validate.
+
+    Runs say which; of those that do not, if no run validates, the last tenth
+    of each does: a stretch of the genome of its own.
+    """
+    numbers = np.arange(len(store))
+    splits = np.array([run.split for run in store.runs], dtype=object)[store.run]
+    validate = splits == "validation"
+    if not validate.any():
+        for index, run in enumerate(store.runs):
+            own = numbers[store.run == index]
+            if run.split == "" and len(own):
+                border = own[len(own) * 9 // 10 :]
+                validate[border] = True
+    return numbers[~validate], numbers[validate]
+
+
+def fit(
+    store: PackedStore,
+    output: str | Path,
+    settings: FitSettings,
+    *,
+    threads: int = 1,
+    init: Bundle | None = None,
+    name: str = "custom",
+    device: networks.Device = "auto",
+) -> Path:
+    """Train a network on a packed store; the best one so far is kept as a bundle.
+
+    After each epoch the whole state is written to ``checkpoint.npz``; the same
+    call resumes there.
+
+    Parameters
+    ----------
+    store : PackedStore
+    output : path
+        Directory for ``bundle`` and ``checkpoint.npz``.
+    settings : FitSettings
+    threads : int
+    init : Bundle, optional
+        Starting weights.
+    name : str
+        Of the model.
+    device : {"auto", "cpu", "gpu"}
+
+    Returns
+    -------
+    Path
+        The bundle.
+
+    Raises
+    ------
+    InputError
+        If the images are of one class only, or none validate.
+    OptionError
+        If `output` holds the state of another training.
+    OutputError
+        If `output` cannot be written.
+    """
+    training, validation = split_images(store)
+    _check_classes(store, training, validation)
+    networks.start_tensorflow(device, intra_op=threads, inter_op=threads)
+    trainer = _Trainer(store, training, settings, init)
+    signature = _fit_signature(store, settings, init)
+    output = Path(output)
+    checkpoint, bundle = output / "checkpoint.npz", output / "bundle"
+    progress = _Progress()
+    if checkpoint.exists():
+        progress = trainer.restore(checkpoint, signature)
+    while (
+        progress.epoch < settings.epochs
+        and progress.epoch - progress.best_epoch < settings.patience
+    ):
+        loss = trainer.run_epoch(progress.epoch)
+        progress.epoch += 1
+        with trainer.averaged():
+            figures = validate(trainer.network, store, validation, settings.batch_size)
+            progress.history.append({"epoch": progress.epoch, "training_loss": loss, **figures})
+            tqdm.write(_sentence(progress.history[-1], settings.epochs), file=sys.stderr)
+            if figures["loss"] < progress.best_loss:
+                progress.best_loss, progress.best_epoch = figures["loss"], progress.epoch
+                save_bundle(
+                    bundle,
+                    name=name,
+                    architecture=settings.architecture,
+                    settings=store.settings,
+                    weights=trainer.network.get_weights(),
+                    training=_describe(store, training, validation, settings, progress),
+                )
+        trainer.save(checkpoint, signature, progress)
+    if not bundle.exists():
+        raise OptionError(
+            f"{output}: no epoch gave a finite validation loss, so there is no model; remove "
+            f"{checkpoint} and train with a smaller --learning-rate"
+        )
+    return bundle
+
+
+def _check_classes(
+    store: PackedStore, training: NDArray[np.int64], validation: NDArray[np.int64]
+) -> None:
+    counts = np.bincount(store.label[training], minlength=len(CLASSES))
+    if (counts > 0).sum() < 2:
+        raise InputError(
+            f"{store.path}: the {len(training):,} training images are all of one class or none, "
+            "so there is nothing to learn; compare contig names and positions of truth and reads"
+        )
+    if not len(validation):
+        raise InputError(
+            f"{store.path}: no image is left to validate; give a run with split 'validation' "
+            "that has candidates"
+        )
+
+
+def _fit_signature(store: PackedStore, settings: FitSettings, init: Bundle | None) -> str:
+    parts = [
+        dataclasses.asdict(settings),
+        [dataclasses.asdict(run) for run in store.runs],
+        settings_to_json(store.settings),
+        init.sha256 if init else None,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _describe(
+    store: PackedStore,
+    training: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    settings: FitSettings,
+    progress: _Progress,
+) -> dict[str, Any]:
+    """The free part of model.json."""
+
+    def count(numbers: NDArray[np.int64]) -> dict[str, int]:
+        counts = np.bincount(store.label[numbers], minlength=len(CLASSES)).tolist()
+        return dict(zip(CLASSES, counts, strict=True))
+
+    return {
+        "runs": [
+            {"name": found["name"], "images": found["images"], "split": run.split}
+            | {"weight": run.weight}
+            for run, found in zip(store.runs, store.descriptions, strict=True)
+        ],
+        "training_images": count(training),
+        "validation_images": count(validation),
+        "options": dataclasses.asdict(settings),
+        "best_epoch": progress.best_epoch,
+        "history": progress.history,
+    }
+
+
+def _sentence(figures: dict[str, Any], epochs: int) -> str:
+    errors = "; ".join(
+        f"{kind} errors " + " ".join(f"{name} {n}" for name, n in counts.items())
+        for kind, counts in figures["errors"].items()
+    )
+    return (
+        f"epoch {figures['epoch']}/{epochs}: training loss {figures['training_loss']:.5f}, "
+        f"validation loss {figures['loss']:.5f}, accuracy {figures['accuracy']:.5f}; {errors}"
+    )
+
+
+def validate(
+    network: keras.Model, store: PackedStore, images: NDArray[np.int64], batch_size: int
+) -> dict[str, Any]:
+    """Figures of a network on images of a store.
+
+    Returns
+    -------
+    dict
+        ``loss`` (mean cross-entropy, nats), ``accuracy`` (share), ``errors``: for
+        "SNP" and "indel" the number of wrong images of each true class.
+    """
+    probabilities = np.concatenate(
+        [network.predict_on_batch(batch) for batch, _ in store.batches(images, batch_size)]
+    )
+    label, kind = store.label[images].astype(np.int64), store.type[images]
+    likelihood = probabilities[np.arange(len(label)), label].astype(np.float64)
+    wrong = probabilities.argmax(axis=1) != label
+    errors = {
+        text: dict(
+            zip(
+                CLASSES,
+                np.bincount(label[wrong & (kind == code)], minlength=len(CLASSES)).tolist(),
+                strict=True,
+            )
+        )
+        for text, code in (("SNP", SNP), ("indel", INDEL))
+    }
+    return {
+        "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+        "accuracy": float(1 - wrong.mean()),
+        "errors": errors,
+    }
+
+
+class _Trainer:
+    """The network and the state of its training."""
+
+    def __init__(
+        self,
+        store: PackedStore,
+        images: NDArray[np.int64],
+        settings: FitSettings,
+        init: Bundle | None,
+    ) -> None:
+        import keras
+
+        self._store, self._images, self._settings = store, images, settings
+        self._weight = np.array([run.weight for run in store.runs])[store.run[images]]
+        self._steps = max(1, round(float(self._weight.sum()) / settings.batch_size))
+        keras.utils.set_random_seed(settings.seed)
+        self.network = (
+            init.network()
+            if init is not None
+            else networks.build(settings.architecture, store.spec.shape, len(CLASSES))
+        )
+        self._optimizer = keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(
+                settings.learning_rate, self._steps * settings.epochs
+            ),
+            weight_decay=settings.weight_decay,
+            use_ema=True,
+            ema_momentum=settings.ema_momentum,
+        )
+        self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        # the loss is computed from logits, which is exact where a softmax has saturated
+        self._model = keras.Model(self.network.input, self.network.get_layer("logits").output)
+        self._model.compile(
+            self._optimizer,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        self._optimizer.build(self._model.trainable_variables)
+
+    @property
+    def _variables(self) -> list[Any]:
+        return [*self._model.variables, *self._optimizer.variables]
+
+    def run_epoch(self, epoch: int) -> float:
+        """Train for one epoch (from 0); returns the mean loss.
+
+        Order and thinning depend on seed and epoch only, so a resumed training
+        sees the same images.
+        """
+        rng = np.random.default_rng([self._settings.seed, epoch])
+        size = self._settings.batch_size
+        repeats = np.floor(self._weight + rng.random(len(self._weight))).astype(np.int64)
+        order = np.repeat(self._images, repeats)
+        rng.shuffle(order)
+        # every epoch has the same number of full batches, which the schedule counts on
+        order = np.resize(order if len(order) else self._images, self._steps * size)
+        self._model.reset_metrics()
+        loss = float("nan")
+        for images, numbers in tqdm(
+            self._store.batches(order, size),
+            total=self._steps,
+            desc=f"epoch {epoch + 1}/{self._settings.epochs}",
+            unit="batch",
+            disable=None,
+        ):
+            if self._settings.thin_reads:
+                self._thin(images, numbers, rng)
+            # Keras returns the mean over the epoch so far
+            loss = float(self._model.train_on_batch(images, self._store.label[numbers]))
+        return loss
+
+    def _thin(
+        self, images: NDArray[np.uint8], numbers: NDArray[np.int64], rng: np.random.Generator
+    ) -> None:
+        """Take a random half to all of the reads of some images, in place."""
+        top = self._store.spec.reference_rows
+        chosen = rng.random(len(images)) < self._settings.thin_reads
+        for image, rows in zip(images[chosen], self._store.length[numbers[chosen]], strict=True):
+            reads = image[top:rows]
+            if len(reads) >= THIN_FROM:
+                kept = reads[rng.random(len(reads)) < rng.uniform(0.5, 1.0)]
+                reads[: len(kept)] = kept
+                reads[len(kept) :] = 0
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the network has the running averages of its weights."""
+        trained = self._model.trainable_variables
+        raw = [variable.numpy() for variable in trained]
+        self._optimizer.finalize_variable_values(trained)
+        try:
+            yield
+        finally:
+            for variable, value in zip(trained, raw, strict=True):
+                variable.assign(value)
+
+    def save(self, path: Path, signature: str, progress: _Progress) -> None:
+        """Write the whole state, atomically."""
+        arrays = {f"{i:04d}": variable.numpy() for i, variable in enumerate(self._variables)}
+        state = json.dumps({"signature": signature, "progress": dataclasses.asdict(progress)})
+        temporary = path.with_name(f"{path.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                np.savez(file, state=np.array(state), **arrays)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise OutputError(
+                f"{path}: the state of the training cannot be written ({error.strerror}); choose "
+                "a directory on a disk with space that you may write to"
+            ) from error
+
+    def restore(self, path: Path, signature: str) -> _Progress:
+        """Read the state back; returns the progress."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                state = json.loads(str(arrays["state"]))
+                values = [arrays[f"{i:04d}"] for i in range(len(self._variables))]
+            progress = _Progress(**state["progress"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{path}: cannot be read as the state of a training ({error}); remove it to "
+                "start again"
+            ) from error
+        if state["signature"] != signature:
+            raise OptionError(
+                f"{path}: is the state of a training with other options or data; remove it or "
+                "choose another --output"
+            )
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+        return progress

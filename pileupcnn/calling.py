@@ -30,8 +30,8 @@ MIN_CHECKED_BASES = 5_000
 MAX_MISMATCH_SHARE = 0.2
 """More than this share of aligned bases unlike the reference: it is another one."""
 
-WITHOUT_GIL = ("scan", "draw", "classify")
-"""Stages that run in kernels or in TensorFlow, which let go of the interpreter lock."""
+WITHOUT_GIL = ("start", "scan", "draw")
+"""Stages whose time is spent in kernels, or before the first block."""
 
 
 @dataclass(slots=True)
@@ -74,9 +74,10 @@ class Statistics:
         self.mismatches += other.mismatches
 
     @property
-    def block_seconds(self) -> float:
-        """Time the blocks took, summed over threads."""
-        return sum(seconds for stage, seconds in self.seconds.items() if stage != "write")
+    def gil_share(self) -> float:
+        """Share of the threads' time in which Python's interpreter lock was held, at most."""
+        total = sum(seconds for stage, seconds in self.seconds.items() if stage != "start")
+        return self.gil_seconds / total if total else 0.0
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -212,10 +213,12 @@ def _records(
 
 
 def call_blocks(
-    make_maker: Callable[[], ExampleMaker],
+    reads: Sequence[str | Path],
+    reference: str | Path,
+    sample: str,
+    settings: ExampleSettings,
     classifier: Classifier,
     regions: Sequence[Region],
-    settings: ExampleSettings,
     statistics: Statistics,
     *,
     threads: int = 1,
@@ -226,12 +229,11 @@ def call_blocks(
 
     Parameters
     ----------
-    make_maker : callable
-        Makes a thread its own `ExampleMaker`.
+    reads, reference, sample, settings
+        As for `ExampleMaker`, of which each thread has one.
     classifier : Classifier
     regions : sequence of Region
         Merged, in the order of the output.
-    settings : ExampleSettings
     statistics : Statistics
         Filled while the stream is read.
     threads : int
@@ -246,37 +248,32 @@ def call_blocks(
         If an input is damaged, or the reads were aligned to another reference.
     """
     done = runners.run(
-        lambda: BlockCaller(make_maker(), classifier, drop_at_ends),
+        lambda: BlockCaller(
+            ExampleMaker(reads, reference, settings, sample), classifier, drop_at_ends
+        ),
         blocks(regions, settings.reads.partition_size),
         threads,
     )
 
+    def check(enough: int) -> None:
+        total = statistics.matches + statistics.mismatches
+        if total >= enough and statistics.mismatches > MAX_MISMATCH_SHARE * total:
+            raise InputError(
+                f"{reads[0]}: {statistics.mismatches / total:.0%} of the aligned bases differ "
+                f"from {reference}; the reads were aligned to another reference, give that "
+                "with --ref"
+            )
+
     def stream() -> Iterator[Record]:
         for calls in done:
-            unchecked = statistics.matches + statistics.mismatches < CHECKED_BASES
+            decided = statistics.matches + statistics.mismatches >= CHECKED_BASES
             statistics.add(calls.statistics)
-            if unchecked:
-                _check_reference(statistics, CHECKED_BASES)
+            if not decided:
+                check(CHECKED_BASES)
             yield from calls.records
             progress(calls.length)
-        _check_reference(statistics, MIN_CHECKED_BASES)
+        check(MIN_CHECKED_BASES)
 
     for record in resolve_overlaps(stream()):
         statistics.records += 1
         yield record
-
-
-def _check_reference(statistics: Statistics, enough: int) -> None:
-    total = statistics.matches + statistics.mismatches
-    if total >= enough and statistics.mismatches > MAX_MISMATCH_SHARE * total:
-        raise InputError(
-            f"{statistics.mismatches / total:.0%} of the aligned bases differ from the reference; "
-            "the reads were aligned to another one, give that with --ref"
-        )
-
-
-def make_makers(
-    reads: Sequence[str | Path], reference: str | Path, settings: ExampleSettings, sample: str
-) -> Callable[[], ExampleMaker]:
-    """A function that makes each thread its own `ExampleMaker`."""
-    return lambda: ExampleMaker(reads, reference, settings, sample)

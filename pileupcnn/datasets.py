@@ -6,17 +6,14 @@ import csv
 import hashlib
 import json
 import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
+from pileupcnn import runners
 from pileupcnn.errors import InputError
 from pileupcnn.examples import ExampleMaker, ExampleSettings
 from pileupcnn.labels import DROPPED, ConfidentRegions, image_types, label_images
@@ -33,9 +30,6 @@ from pileupcnn.store import (
     write_index,
 )
 from pileupcnn.vcf import TruthReader
-
-T = TypeVar("T")
-S = TypeVar("S")
 
 _FILES = ("reads", "ref", "truth", "confident")
 _OPTIONAL = ("regions", "weight", "split")
@@ -189,14 +183,14 @@ def _draw_run(
             f"{run.confident}: no interval on a contig of {run.reads}"
             f"{' within the regions' if run.regions else ''}; compare the contig names"
         )
-    worker = _BlockLabeller(run, settings, bed, list(contigs))
     total = sum(len(region) for region in regions)
     with (
         RunWriter(store, signature, settings, list(contigs), run.reads.name) as writer,
         tqdm(total=total, desc=run.reads.name, unit="bp", unit_scale=True, disable=None) as bar,
     ):
-        for length, parts in _in_order(
-            worker, blocks(regions, settings.reads.partition_size), threads
+        work = blocks(regions, settings.reads.partition_size)
+        for length, parts in runners.run(
+            lambda: _BlockLabeller(run, settings, bed, list(contigs)), work, threads
         ):
             for part in parts:
                 writer.add(part)
@@ -204,7 +198,7 @@ def _draw_run(
 
 
 class _BlockLabeller:
-    """Draws and labels a block; each thread that calls it gets its own open files."""
+    """Draws and labels blocks; one thread's own."""
 
     def __init__(
         self,
@@ -213,21 +207,24 @@ class _BlockLabeller:
         confident: ConfidentRegions,
         contigs: Sequence[str],
     ) -> None:
-        self._run, self._settings, self._confident = run, settings, confident
+        self._confident = confident
         self._rank = {contig: i for i, contig in enumerate(contigs)}
-        self._local = threading.local()
+        self._truth = TruthReader(run.truth, contigs)
+        self._maker = ExampleMaker([run.reads], run.ref, settings)
 
-    def __call__(self, block: Block) -> tuple[int, list[LabelledImages]]:
+    def close(self) -> None:
+        """Close the files."""
+        self._maker.close()
+        self._truth.close()
+
+    def __call__(self, block: Block, /) -> tuple[int, list[LabelledImages]]:
         """Base pairs of the block, and its images run by run."""
-        if not hasattr(self._local, "maker"):
-            self._local.truth = TruthReader(self._run.truth, list(self._rank))
-            self._local.maker = ExampleMaker([self._run.reads], self._run.ref, self._settings)
         return block.length, [self._label(run) for run in block.runs()]
 
     def _label(self, run: tuple[Region, ...]) -> LabelledImages:
-        examples = self._local.maker.run_examples(run)
+        examples = self._maker.run_examples(run)
         contig, candidates, plan = run[0].contig, examples.candidates, examples.plan
-        truth = self._local.truth.fetch(Region(contig, run[0].start, run[-1].end))
+        truth = self._truth.fetch(Region(contig, run[0].start, run[-1].end))
         label = label_images(candidates, plan, truth, self._confident)
         kept = label != DROPPED
         start = candidates.start[plan.candidate[kept]]
@@ -239,19 +236,3 @@ class _BlockLabeller:
             start=start,
             alts=plan.alts[kept].astype(np.int8),
         )
-
-
-def _in_order(function: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[T]:
-    """Apply `function` in threads; results in order, a few ahead of their use."""
-    pending: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > 2 * threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()

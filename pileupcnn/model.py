@@ -372,7 +372,7 @@ def from_json(kind: Any, value: Any, where: str) -> Any:
         return kind(**{n: from_json(hints[n], v, f"{where}.{n}") for n, v in value.items()})
     if isinstance(kind, type) and issubclass(kind, Enum):
         members = {member.name.lower(): member for member in kind}
-        if value not in members:
+        if not isinstance(value, str) or value not in members:
             raise ValueError(f"'{where}': '{value}' is not one of {', '.join(members)}")
         return members[value]
     if typing.get_origin(kind) is tuple:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,11 @@ from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError, OptionError
 from pileupcnn.kernels.sweep import ReadSweep
+from pileupcnn.reference import Reference
 from pileupcnn.regions import PARTITION_SIZE, Region
+
+CHECKSUM_BASES = 100_000_000
+"""Most reference bases that are read to compare checksums, well under a second's work."""
 
 DEFAULT_SAMPLE = "default"
 """Sample name of reads whose header names none."""
@@ -220,13 +225,17 @@ class Scanner:
         return ReadBatch(contig, **sweep.arrays())
 
 
-def check_headers(paths: Sequence[str | Path], reference: str | Path) -> list[str]:
+def check_headers(
+    paths: Sequence[str | Path], reference: str | Path, contigs: Collection[str]
+) -> list[str]:
     """What about the reads is odd but no error, one sentence each.
 
-    An index older than its file, no @RG line, sort order not stated, and
-    contigs whose M5 checksum differs from another file's are worth a warning.
+    An index older than its file, no @RG line, sort order not stated, and a
+    contig whose M5 checksum is not that of the reference (the shortest of
+    `contigs` are compared, `CHECKSUM_BASES` in all).
     """
     found = []
+    checksums: dict[str, str] = {}
     for path in paths:
         with _open(path, reference) as file:
             header: dict[str, Any] = file.header.to_dict()
@@ -237,7 +246,31 @@ def check_headers(paths: Sequence[str | Path], reference: str | Path) -> list[st
             found.append(f"{path}: no @RG line, the sample is called '{DEFAULT_SAMPLE}'")
         if header.get("HD", {}).get("SO") != "coordinate":
             found.append(f"{path}: the header does not say that reads are sorted by coordinate")
+        named = {line["SN"]: line["M5"] for line in header.get("SQ", []) if "M5" in line}
+        if named and not checksums:
+            checksums = _checksums(reference, contigs)
+        found.extend(
+            f"{path}: contig {contig} has another M5 checksum than in {reference}, so it is not "
+            "the very reference the reads were aligned to"
+            for contig in sorted(named.keys() & checksums.keys())
+            if named[contig].lower() != checksums[contig]
+        )
     return found
+
+
+def _checksums(path: str | Path, contigs: Collection[str]) -> dict[str, str]:
+    """MD5 of contigs as the SAM specification has it: upper case, no line ends."""
+    checksums = {}
+    left = CHECKSUM_BASES
+    with Reference(path) as reference:
+        for contig in sorted(contigs, key=lambda name: reference.lengths[name]):
+            length = reference.lengths[contig]
+            left -= length
+            if left < 0:
+                break
+            bases = reference.fetch(contig, 0, length)
+            checksums[contig] = hashlib.md5(bases, usedforsecurity=False).hexdigest()
+    return checksums
 
 
 def _index_path(path: Path) -> Path | None:

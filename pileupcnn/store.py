@@ -83,7 +83,7 @@ class LabelledImages:
 def pack(images: NDArray[np.uint8], **columns: NDArray[Any]) -> LabelledImages:
     """Cut the blank rows off the bottom of images, uint8 [n, H, W, C]."""
     height = images.shape[1]
-    filled = images.reshape(len(images), height, -1).any(axis=2)
+    filled = images.reshape(len(images), height, int(np.prod(images.shape[2:]))).any(axis=2)
     # one more than the last filled row, 0 for an image without any
     length = (filled * np.arange(1, height + 1)).max(axis=1)
     kept = np.arange(height) < length[:, None]

@@ -350,9 +350,9 @@ class _Trainer:
     ) -> None:
         """Take a random half to all of the reads of some images, in place."""
         top = self._store.spec.reference_rows
-        chosen = rng.random(len(images)) < self._settings.thin_reads
-        for image, rows in zip(images[chosen], self._store.length[numbers[chosen]], strict=True):
-            reads = image[top:rows]
+        chosen = np.flatnonzero(rng.random(len(images)) < self._settings.thin_reads)
+        for index, rows in zip(chosen, self._store.length[numbers[chosen]], strict=True):
+            reads = images[index, top:rows]
             if len(reads) >= THIN_FROM:
                 kept = reads[rng.random(len(reads)) < rng.uniform(0.5, 1.0)]
                 reads[: len(kept)] = kept
@@ -389,7 +389,8 @@ class _Trainer:
     def restore(self, path: Path, signature: str) -> _Progress:
         """Read the state back; returns the progress."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # opened here: NumPy leaves a damaged file open
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 state = json.loads(str(arrays["state"]))
                 values = [arrays[f"{i:04d}"] for i in range(len(self._variables))]
             progress = _Progress(**state["progress"])

@@ -87,10 +87,10 @@ def run_call(
     settings = _override(bundle, overrides or {})
     with ExampleMaker(reads, ref, settings, sample) as maker:
         contigs, name = maker.contigs, maker.sample
-        header_contigs = dict(maker.reference.lengths)
-    for warning in check_headers(reads, ref):
-        logger.warning(warning)
+        header_contigs = maker.reference.lengths
     wanted = resolve_regions(regions, contigs)
+    for warning in check_headers(reads, ref, {region.contig for region in wanted}):
+        logger.warning(warning)
     total = sum(map(len, wanted))
     statistics = calling.Statistics()
     done = 0
@@ -106,10 +106,12 @@ def run_call(
         with statistics.timed("start"):
             classifier = Classifier(bundle, device, threads, batch_size)
         stream = calling.call_blocks(
-            calling.make_makers(reads, ref, settings, name),
+            reads,
+            ref,
+            name,
+            settings,
             classifier,
             wanted,
-            settings,
             statistics,
             threads=threads,
             drop_at_ends=deepvariant_compat,
@@ -144,11 +146,9 @@ def _summary(statistics: Statistics) -> list[str]:
     """What a run did, in lines."""
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in statistics.seconds.items())
     skipped = ", ".join(f"{value:,} {reason}" for reason, value in statistics.skipped.items())
-    block = statistics.block_seconds - statistics.seconds["start"]
-    share = statistics.gil_seconds / block if block > 0 else 0.0
     lines = [
         f"stage seconds: {stages}",
-        f"GIL held: {share:.1%} of block time",
+        f"GIL held: {statistics.gil_share:.1%} of block time at most",
         f"reads skipped: {skipped or 'none'}",
         f"candidates: {statistics.candidates:,}, records: {statistics.records:,}",
     ]

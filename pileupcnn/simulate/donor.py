@@ -13,7 +13,8 @@ from pileupcnn.errors import OptionError
 from pileupcnn.reference import Reference
 from pileupcnn.regions import Region
 from pileupcnn.simulate.population import PopulationSettings, invent
-from pileupcnn.simulate.variants import DonorVariant, read_truth, settle
+from pileupcnn.simulate.variants import DonorVariant, phased, settle
+from pileupcnn.vcf import TruthReader
 
 HELD_OUT = (
     Region("chr20", 4_990_000, 6_010_000),
@@ -140,17 +141,7 @@ def make_donor(
         bases = reference.fetch(region.contig, region.start, region.end)
         if len(bases) - bases.count(b"N") < 2 * EDGE:
             continue
-        variants: list[DonorVariant] = []
-        if settings.truth is not None:
-            variants = settle(read_truth(settings.truth, region, rng), bases, region)
-        if settings.population is not None:
-            taken = np.zeros(len(bases), bool)
-            for variant in variants:
-                # also the base before, lest an insertion touch it
-                first = max(0, variant.start - region.start - 1)
-                taken[first : variant.end - region.start + 1] = True
-            invented = invent(region, bases, settings.population, taken, rng)
-            variants = settle([*variants, *invented], bases, region)
+        variants = _draw_variants(region, bases, settings, rng)
         sequence = _resolve_iupac(bases, rng)
         haplotypes = (apply(sequence, variants, region, 0), apply(sequence, variants, region, 1))
         segments.append(Segment(region, bases, variants, haplotypes))
@@ -161,6 +152,24 @@ def make_donor(
         )
     copies = [_copy(segments, rng) for _ in range(settings.duplications)]
     return Donor(segments, copies)
+
+
+def _draw_variants(
+    region: Region, bases: bytes, settings: DonorSettings, rng: np.random.Generator
+) -> list[DonorVariant]:
+    variants: list[DonorVariant] = []
+    if settings.truth is not None:
+        with TruthReader(settings.truth) as truth:
+            variants = settle(phased(truth.fetch(region), rng), bases, region)
+    if settings.population is not None:
+        taken = np.zeros(len(bases), bool)
+        for variant in variants:
+            # also the base before, lest an insertion touch it
+            first = max(0, variant.start - region.start - 1)
+            taken[first : variant.end - region.start + 1] = True
+        invented = invent(region, bases, settings.population, taken, rng)
+        variants = settle([*variants, *invented], bases, region)
+    return variants
 
 
 def apply(

@@ -1,4 +1,4 @@
-"""A donor's variants: reading a truth set, normalising, choosing, writing."""
+"""A donor's variants: phasing, normalising, choosing, writing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pysam
 
-from pileupcnn.errors import InputError
 from pileupcnn.regions import Region
+from pileupcnn.vcf import TruthVariant
 
 _ACGT = frozenset("ACGT")
 _MAX_SLIDE = 1_000
@@ -102,58 +102,18 @@ def shift_end(bases: bytes, start: int, alleles: Sequence[str]) -> int:
     return end
 
 
-def read_truth(path: str | Path, region: Region, rng: np.random.Generator) -> list[DonorVariant]:
-    """Read the variants of one sample that lie inside `region`.
-
-    Records that fail a filter, with missing or symbolic alleles, or without an
-    ALT in the genotype are skipped. An unphased genotype gets a random phase.
-
-    Parameters
-    ----------
-    path : path
-        Indexed VCF or BCF; the first sample is taken.
-    region : Region
-    rng : numpy.random.Generator
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, has no index or no sample.
-    """
+def phased(truth: Iterable[TruthVariant], rng: np.random.Generator) -> list[DonorVariant]:
+    """Give variants of a truth set a random phase; drop those that the sample lacks."""
     variants = []
-    try:
-        with pysam.VariantFile(str(path)) as records:
-            if not records.header.samples:
-                raise InputError(f"{path}: has no sample column; give a truth VCF with genotypes")
-            if region.contig not in records.header.contigs:
-                return []
-            for record in records.fetch(region.contig, region.start, region.end):
-                variant = _from_record(record, rng)
-                if variant and variant.start >= region.start and variant.end <= region.end:
-                    variants.append(variant)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read at {region} ({error}); bgzip it and run 'tabix -p vcf {path}'"
-        ) from error
+    for variant in truth:
+        first, second = variant.genotype
+        if rng.random() < 0.5:
+            first, second = second, first
+        if min(first, second) >= 0 and (first or second):
+            variants.append(
+                DonorVariant(variant.contig, variant.start, variant.alleles, (first, second))
+            )
     return variants
-
-
-def _from_record(record: pysam.VariantRecord, rng: np.random.Generator) -> DonorVariant | None:
-    passed = all(name in ("PASS", ".") for name in record.filter)
-    alleles = tuple(allele.upper() for allele in record.alleles or ())
-    call = record.samples[0]
-    genotype = call.allele_indices
-    flip = rng.random() < 0.5
-    if not passed or genotype is None or None in genotype or not any(genotype):
-        return None
-    if len(genotype) == 1:
-        genotype = genotype * 2
-    if len(genotype) != 2 or not all(allele and set(allele) <= _ACGT for allele in alleles):
-        return None
-    first, second = genotype
-    if not call.phased and flip:
-        first, second = second, first
-    return DonorVariant(record.contig, record.start, alleles, (first, second))
 
 
 def settle(variants: Iterable[DonorVariant], bases: bytes, region: Region) -> list[DonorVariant]:
@@ -162,8 +122,8 @@ def settle(variants: Iterable[DonorVariant], bases: bytes, region: Region) -> li
     Parameters
     ----------
     variants : iterable of DonorVariant
-        Inside `region`; where two overlap on the reference, the first by
-        position is kept.
+        What reaches out of `region` is dropped; where two overlap on the
+        reference, the first by position is kept.
     bases : bytes
         The reference of `region`.
     region : Region
@@ -176,6 +136,8 @@ def settle(variants: Iterable[DonorVariant], bases: bytes, region: Region) -> li
     settled = []
     for variant in variants:
         offset = variant.start - region.start
+        if offset < 0 or variant.end > region.end:
+            continue
         if bases[offset : variant.end - region.start] != variant.alleles[0].encode():
             continue
         used = sorted(set(variant.genotype) - {0})

@@ -1,0 +1,35 @@
+"""Last step of scripts/quickstart: first records, and the accuracy line."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+
+from _compare import Intervals, compare, inside, open_text, read_variants
+
+MIN_SNP_F1 = 0.97
+MIN_INDEL_F1 = 0.90
+RECORDS_SHOWN = 8
+
+
+def main(calls: Path, truth: Path, bed: Path) -> int:
+    """Print the report; 1 if the calls are worse than they should be."""
+    records = (line for line in open_text(calls) if not line.startswith("##"))
+    print(f"First records of {calls}:")
+    print("".join(islice(records, RECORDS_SHOWN + 1)))
+    confident = Intervals.from_bed(bed)
+    wanted, found = (inside(read_variants(open_text(p)), [confident]) for p in (truth, calls))
+    snp, indel = compare(wanted, found)
+    good = snp.f1 >= MIN_SNP_F1 and indel.f1 >= MIN_INDEL_F1
+    parts = [
+        f"{kind} F1 {c.f1:.4f} ({c.truth} true, {c.fn} missed, {c.fp} false)"
+        for kind, c in (("SNP", snp), ("indel", indel))
+    ]
+    verdict = "ok" if good else f"TOO LOW, at least {MIN_SNP_F1} and {MIN_INDEL_F1} are expected"
+    print(f"quickstart: {', '.join(parts)}: {verdict}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(Path, sys.argv[1:4])))

@@ -1,0 +1,40 @@
+"""The command line answers at once: nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("tensorflow", "keras", "pysam", "numpy")
+
+PROBE = """
+import sys
+from pileupcnn.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code, end.code
+print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["call", "--help"]], ids=" ".join)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True
+    )
+    imported = result.stderr.partition("imported:")[2].split()
+    assert "pileupcnn" in imported
+    assert not set(HEAVY) & set(imported)
+    assert result.stdout.strip()
+
+
+def test_version_is_the_installed_one() -> None:
+    from importlib.metadata import version
+
+    result = subprocess.run(
+        [sys.executable, "-c", PROBE, "--version"], capture_output=True, text=True, check=True
+    )
+    assert version("pileupcnn") in result.stdout

@@ -1,0 +1,243 @@
+"""Model bundles: what is written is what is loaded, and nothing else is; the classifier."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pileupcnn import networks
+from pileupcnn.candidates import CandidateSettings
+from pileupcnn.errors import ModelError, OutputError
+from pileupcnn.examples import ExampleSettings
+from pileupcnn.model import Bundle, Classifier, load_bundle, save_bundle
+from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.reads import ReadSettings
+
+SPEC = PileupSpec(height=16, width=21, channels=(Channel.READ_BASE, Channel.STRAND))
+SETTINGS = ExampleSettings(
+    reads=ReadSettings(min_mapping_quality=7),
+    candidates=CandidateSettings(min_fraction_snps=0.25),
+    pileup=SPEC,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow() -> None:
+    networks.start_tensorflow("cpu", intra_op=1, inter_op=2)
+
+
+@pytest.fixture(scope="module")
+def weights() -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    network = networks.build("strided", SPEC.shape)
+    return [rng.uniform(0.1, 0.5, w.shape).astype(np.float32) for w in network.weights]
+
+
+def save(path: Path, weights: list[np.ndarray]) -> Path:
+    save_bundle(
+        path,
+        name="tiny",
+        architecture="strided",
+        settings=SETTINGS,
+        weights=weights,
+        training={"images": 3},
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory, weights: list[np.ndarray]) -> Path:
+    return save(tmp_path_factory.mktemp("models") / "sound", weights)
+
+
+@pytest.fixture
+def path(sound: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(sound, tmp_path / "model"))
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    file = path / "model.json"
+    fields = json.loads(file.read_text())
+    change(fields)
+    file.write_text(json.dumps(fields))
+
+
+def repack(path: Path, **arrays: Any) -> None:
+    """Other weights, with a checksum that fits."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    (path / "weights.npz").write_bytes(buffer.getvalue())
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    edit(path, lambda fields: fields.update(sha256=digest))
+
+
+def numbered(weights: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{i:03d}": weight for i, weight in enumerate(weights)}
+
+
+def test_what_was_saved_is_loaded(sound: Path, weights: list[np.ndarray]) -> None:
+    bundle = load_bundle(sound)
+    assert bundle.settings == SETTINGS
+    assert (bundle.name, bundle.architecture) == ("tiny", "strided")
+    assert bundle.training == {"images": 3}
+    assert all(map(np.array_equal, bundle.weights, weights))
+    assert all(map(np.array_equal, bundle.network().get_weights(), weights))
+    assert bundle.sha256 == hashlib.sha256((sound / "weights.npz").read_bytes()).hexdigest()
+    assert json.loads((sound / "model.json").read_text())["settings"]["realign"] is False
+
+
+def test_the_same_weights_give_the_same_bytes(
+    sound: Path, weights: list[np.ndarray], tmp_path: Path
+) -> None:
+    again = save(tmp_path / "again", weights)
+    for name in ("weights.npz", "model.json"):
+        assert (again / name).read_bytes() == (sound / name).read_bytes()
+
+
+def test_loading_imports_no_tensorflow(sound: Path) -> None:
+    code = (
+        "import sys; from pileupcnn.model import load_bundle; load_bundle(sys.argv[1]); "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, sound], check=True)
+
+
+def test_saving_replaces_a_bundle_and_nothing_else(
+    path: Path, weights: list[np.ndarray], tmp_path: Path
+) -> None:
+    edit(path, lambda fields: fields.update(name="older"))
+    assert load_bundle(save(path, weights)).name == "tiny"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").touch()
+    with pytest.raises(OutputError, match="other files"):
+        save(other, weights)
+    assert (other / "thesis.txt").exists()
+
+
+EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "foreign": (lambda f: f.update(format="x"), "has no"),
+    "newer": (lambda f: f.update(version=2), "version 2 .* update"),
+    "no name": (lambda f: f.pop("name"), "'name' is missing"),
+    "name in two lines": (lambda f: f.update(name="a\nb"), "not printable"),
+    "extra": (lambda f: f.update(code="import os"), "unknown field 'code'"),
+    "architecture": (lambda f: f.update(architecture="resnet"), "'resnet' is not one of"),
+    "classes": (lambda f: f.update(classes=["het", "hom_ref", "hom_alt"]), "'classes'"),
+    "unknown channel": (lambda f: f["image"].update(channels=["sparkle"]), "'sparkle'"),
+    "channel no name": (lambda f: f["image"].update(channels=[[1]]), "not one of"),
+    "channel twice": (lambda f: f["image"].update(channels=["strand"] * 2), "twice"),
+    "no channel": (lambda f: f["image"].update(channels=[]), "none"),
+    "even width": (lambda f: f["image"].update(width=22), "16 x 22"),
+    "no read rows": (lambda f: f["image"].update(reference_rows=16), "cannot be drawn"),
+    "text": (lambda f: f["image"].update(height="16"), "'settings.pileup.height' is not a int"),
+    "true": (lambda f: f["image"].update(height=True), "is not a int"),
+    "realigned": (lambda f: f["settings"].update(realign=True), "cannot realign"),
+    "no partition": (lambda f: f["settings"]["reads"].update(partition_size=0), "not positive"),
+    "setting gone": (lambda f: f["settings"]["reads"].popitem(), "is missing"),
+    "setting new": (lambda f: f["settings"]["reads"].update(x=1), "'settings.reads.x' is unknown"),
+    "settings list": (lambda f: f["settings"].update(reads=[]), "not an object"),
+    "checksum": (lambda f: f.update(sha256="0" * 64), "checksum"),
+}
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_wrong_descriptions_are_refused(path: Path, case: str) -> None:
+    change, message = EDITS[case]
+    edit(path, change)
+    with pytest.raises(ModelError, match=message):
+        load_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: {**w, "003": np.full_like(w["003"], np.nan)}, "003 holds NaN"),
+        (lambda w: {**w, "003": w["003"].astype(np.float64)}, "003 is float64"),
+        (lambda w: {**w, "003": np.array([object()])}, "plain NumPy arrays"),
+        (lambda w: {**w, "x": w["003"]}, "not numbered"),
+    ],
+    ids=["nan", "double", "pickle", "names"],
+)
+def test_wrong_arrays_are_refused(
+    path: Path, weights: list[np.ndarray], change: Callable[..., Any], message: str
+) -> None:
+    repack(path, **change(numbered(weights)))
+    with pytest.raises(ModelError, match=message):
+        load_bundle(path)
+
+
+def test_arrays_of_another_network_are_refused(path: Path, weights: list[np.ndarray]) -> None:
+    repack(path, **numbered([*weights[:-1], weights[-1][:2]]))
+    with pytest.raises(ModelError, match=f"array {len(weights) - 1} of .* does not fit"):
+        load_bundle(path).network()
+    repack(path, **numbered(weights[:-1]))
+    with pytest.raises(ModelError, match=f"array {len(weights) - 1} of .* does not fit"):
+        load_bundle(path).network()
+
+
+def test_a_cut_file_is_refused(path: Path) -> None:
+    file = path / "weights.npz"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="checksum"):
+        load_bundle(path)
+    (path / "model.json").write_bytes(b"\xff{")
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_bundle(path)
+
+
+def test_what_is_no_bundle_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        load_bundle(tmp_path / "none")
+    with pytest.raises(ModelError, match=r"holds no model\.json"):
+        load_bundle(tmp_path)
+    for name in ("model.keras", "model.h5", "weights.npz"):
+        (tmp_path / name).touch()
+        with pytest.raises(ModelError, match="only bundles"):
+            load_bundle(tmp_path / name)
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(ModelError, match="only bundles"):
+        load_bundle(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def bundle(sound: Path) -> Bundle:
+    return load_bundle(sound)
+
+
+def test_the_classifier_gives_the_networks_probabilities(bundle: Bundle) -> None:
+    images = np.random.default_rng(2).integers(0, 256, (8, *SPEC.shape), dtype=np.uint8)
+    probabilities = Classifier(bundle, "cpu", batch_size=8)(images)
+    assert probabilities.dtype == np.float32
+    assert np.allclose(probabilities, bundle.network().predict_on_batch(images), atol=1e-6)
+
+
+def test_short_batches_are_padded(bundle: Bundle) -> None:
+    images = np.random.default_rng(3).integers(0, 256, (8, *SPEC.shape), dtype=np.uint8)
+    images[5:] = 0
+    classifier = Classifier(bundle, "cpu", batch_size=8)
+    short = classifier(images[:5])
+    assert short.shape == (5, 3)
+    assert np.array_equal(short, classifier(images)[:5])
+    assert classifier(images[:0]).shape == (0, 3)
+
+
+def test_threads_give_the_same_bits(bundle: Bundle) -> None:
+    batches = np.random.default_rng(4).integers(0, 256, (64, 32, *SPEC.shape), dtype=np.uint8)
+    classifier = Classifier(bundle, "cpu", threads=2)
+    alone = [classifier(batch) for batch in batches]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(classifier, batches))
+    assert all(map(np.array_equal, alone, together))

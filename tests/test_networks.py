@@ -1,0 +1,56 @@
+"""The networks: shapes, types, and that blank stays blank."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pileupcnn import networks
+from pileupcnn.errors import ModelError, OptionError
+
+SHAPE = (16, 21, 7)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow() -> None:
+    networks.start_tensorflow("cpu", intra_op=1, inter_op=2)
+
+
+def test_strided_has_the_measured_size() -> None:
+    assert networks.build("strided", (64, 101, 7)).count_params() == 189_867
+
+
+@pytest.mark.parametrize("name", sorted(networks.ARCHITECTURES))
+def test_probabilities_of_bytes(name: str) -> None:
+    network = networks.build(name, SHAPE)
+    images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype=np.uint8)
+    probabilities = network.predict_on_batch(images)
+    assert probabilities.shape == (3, 3)
+    assert probabilities.dtype == np.float32
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    assert network.get_layer("logits").output.shape == (None, 3)
+
+
+def test_scaling_keeps_blank_pixels_zero() -> None:
+    scale = networks.build("strided", SHAPE).get_layer("scale")
+    assert np.array_equal(scale(np.array([0, 128, 254], np.uint8)), [0, 1, 254 / 128])
+
+
+def test_unknown_architecture_is_named() -> None:
+    with pytest.raises(ModelError, match=r"'resnet' is not one of strided"):
+        networks.build("resnet", SHAPE)
+
+
+def test_a_gpu_that_is_not_there() -> None:
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(OptionError, match="--device cpu"):
+        networks.start_tensorflow("gpu", intra_op=1, inter_op=1)
+
+
+def test_other_pools_than_the_process_has_are_warned_of() -> None:
+    networks.build("strided", SHAPE)  # TensorFlow is up from here on
+    with pytest.warns(UserWarning, match="1 threads an operation in this process, not 3"):
+        networks.start_tensorflow("cpu", intra_op=3, inter_op=1)

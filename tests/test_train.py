@@ -1,0 +1,364 @@
+"""Training: from a table of runs to a store, and from a store to a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pileupcnn import networks
+from pileupcnn import train as training
+from pileupcnn.cli.train import run_train
+from pileupcnn.cli.train import train as command
+from pileupcnn.datasets import TrainingRun, draw_store, read_runs
+from pileupcnn.errors import InputError, OptionError
+from pileupcnn.examples import ExampleSettings
+from pileupcnn.model import load_bundle
+from pileupcnn.pileup import PileupSpec
+from pileupcnn.store import PackedStore, RunWriter, StoredRun, pack, write_index
+from pileupcnn.train import FitSettings, fit, split_images
+
+SETTINGS = ExampleSettings(pileup=PileupSpec(height=40, width=21))
+SPEC = SETTINGS.pileup
+FIT = FitSettings(
+    architecture="tiny", epochs=3, batch_size=32, learning_rate=0.05, ema_momentum=0.5
+)
+
+
+def tiny(images: Any) -> Any:
+    """An architecture that is traced in no time."""
+    import keras
+
+    brightest = keras.layers.GlobalMaxPooling2D()(images)
+    return keras.layers.BatchNormalization(momentum=0.5)(brightest)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_architecture() -> Iterator[None]:
+    networks.start_tensorflow("cpu", intra_op=1, inter_op=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.ARCHITECTURES, "tiny", tiny)
+        yield
+
+
+@pytest.fixture
+def run(testdata: Path) -> TrainingRun:
+    return TrainingRun(
+        reads=testdata / "sample.bam",
+        ref=testdata / "ref.fa",
+        truth=testdata / "truth.vcf.gz",
+        confident=testdata / "confident.bed",
+        regions="ctg1:1-12,000 ctg2:3,001-8,000",
+    )
+
+
+def table(path: Path, *lines: str) -> Path:
+    path.write_text("".join(line.replace(" ", "\t") + "\n" for line in lines))
+    return path
+
+
+class TestTable:
+    def test_columns_and_defaults(self, tmp_path: Path) -> None:
+        path = table(
+            tmp_path / "runs.tsv",
+            "reads ref truth confident weight split",
+            "a.bam r.fa t.vcf.gz c.bed 2.5 validation",
+            f"{tmp_path}/b.bam r.fa t.vcf.gz c.bed",
+        )
+        first, second = read_runs(path)
+        assert first == TrainingRun(
+            reads=tmp_path / "a.bam",
+            ref=tmp_path / "r.fa",
+            truth=tmp_path / "t.vcf.gz",
+            confident=tmp_path / "c.bed",
+            weight=2.5,
+            split="validation",
+        )
+        assert (second.reads, second.weight, second.split) == (tmp_path / "b.bam", 1, "")
+
+    @pytest.mark.parametrize(
+        ("lines", "message"),
+        [
+            (["reads ref truth", "a b c"], "lacks 'confident'"),
+            (["reads ref truth confident depth", "a b c d 3"], "unknown 'depth'"),
+            (["reads ref truth confident"], "no runs"),
+            (["reads ref truth confident", "a b c"], "line 2: a path is missing"),
+            (["reads ref truth confident", "a b c d e"], "line 2: .* too many"),
+            (["reads ref truth confident weight", "a b c d many"], "line 2: could not convert"),
+            (["reads ref truth confident weight", "a b c d -1"], "weight -1 is not between"),
+            (["reads ref truth confident split", "a b c d test"], "'test' is neither"),
+        ],
+    )
+    def test_wrong_tables(self, tmp_path: Path, lines: list[str], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            read_runs(table(tmp_path / "runs.tsv", *lines))
+
+    def test_missing_files(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="check --data"):
+            read_runs(tmp_path / "none.tsv")
+        (run,) = read_runs(table(tmp_path / "t", "reads ref truth confident", "a b c d"))
+        with pytest.raises(InputError, match="correct the column 'reads'"):
+            draw_store([run], tmp_path / "store", SETTINGS)
+
+
+class TestDrawing:
+    def test_any_number_of_threads_draws_the_same(self, run: TrainingRun, tmp_path: Path) -> None:
+        one = draw_store([run], tmp_path / "one", SETTINGS)
+        draw_store([run], tmp_path / "two", SETTINGS, threads=2)
+        (directory,) = {entry.directory for entry in one.runs}
+        files = sorted((tmp_path / "one" / directory).iterdir())
+        assert len(files) == 8
+        for file in files:
+            assert file.read_bytes() == (tmp_path / "two" / directory / file.name).read_bytes()
+
+    def test_labels_follow_the_truth(self, run: TrainingRun, tmp_path: Path) -> None:
+        store = draw_store([run], tmp_path, SETTINGS)
+        counts = store.descriptions[0]["labels"]
+        assert counts == np.bincount(store.label, minlength=3).tolist()
+        assert counts[1] > counts[2] > 0
+        assert store.start.max() < 12_000
+        images = store.gather(np.arange(len(store)))
+        assert images[:, : SPEC.reference_rows].any(axis=(1, 2, 3)).all()
+        # reads that support the shown alleles are bright in the middle column
+        supporting = (images[:, SPEC.reference_rows :, SPEC.width // 2, 4] == 254).sum(axis=1)
+        filled = store.length - SPEC.reference_rows
+        share = [np.median((supporting / filled)[store.label == label]) for label in (1, 2)]
+        assert 0.3 < share[0] < 0.7
+        assert share[1] > 0.9
+
+    def test_whole_runs_are_kept_and_changed_ones_drawn_again(
+        self, run: TrainingRun, tmp_path: Path
+    ) -> None:
+        confident = tmp_path / "confident.bed"
+        shutil.copy(run.confident, confident)
+        run = dataclasses.replace(run, confident=confident, regions="ctg2")
+        other = dataclasses.replace(run, regions="ctg1:1-5,000", weight=3)
+        first = draw_store([run], tmp_path / "store", SETTINGS)
+        directory = tmp_path / "store" / first.runs[0].directory
+        stamp = (directory / "rows.npy").stat().st_mtime_ns
+        both = draw_store([other, run], tmp_path / "store", SETTINGS)
+        assert (directory / "rows.npy").stat().st_mtime_ns == stamp
+        assert both.runs[1] == first.runs[0]
+        assert both.runs[0].weight == 3
+        os.utime(confident, ns=(0, 0))
+        changed = draw_store([run], tmp_path / "store", SETTINGS)
+        assert changed.runs != first.runs
+        assert np.array_equal(changed.label, first.label)
+
+    def test_a_failure_leaves_no_run(self, run: TrainingRun, tmp_path: Path) -> None:
+        broken = tmp_path / "truth.vcf.gz"
+        shutil.copy(run.truth, broken)
+        with pytest.raises(InputError, match="no index"):
+            draw_store([dataclasses.replace(run, truth=broken)], tmp_path / "store", SETTINGS)
+        assert not list((tmp_path / "store").iterdir())
+
+    def test_no_common_contig(self, run: TrainingRun, tmp_path: Path) -> None:
+        confident = tmp_path / "c.bed"
+        confident.write_text("chrZ\t0\t100\n")
+        with pytest.raises(InputError, match="compare the contig names"):
+            draw_store([dataclasses.replace(run, confident=confident)], tmp_path / "s", SETTINGS)
+
+
+def make_store(path: Path, n: int = 200, labels: tuple[int, ...] = (0, 1, 2)) -> PackedStore:
+    """Images whose brightness is their label, in two runs."""
+    for name, seed in (("one", 1), ("two", 2)):
+        rng = np.random.default_rng(seed)
+        label = rng.choice(np.array(labels, np.int8), n)
+        images = rng.integers(0, 60, (n, *SPEC.shape), dtype=np.uint8)
+        images += (label * 80).astype(np.uint8)[:, None, None, None]
+        for image, rows in zip(images, rng.integers(8, SPEC.height, n), strict=True):
+            image[rows:] = 0
+        with RunWriter(path, name, SETTINGS, ["chr1"], f"{name}.bam") as writer:
+            writer.add(
+                pack(
+                    images,
+                    label=label,
+                    type=rng.integers(1, 3, n).astype(np.uint8),
+                    contig=np.zeros(n, np.int32),
+                    start=np.arange(n),
+                    alts=np.zeros((n, 2), np.int8),
+                )
+            )
+    write_index(path, [StoredRun("one", "train"), StoredRun("two", "validation")])
+    return PackedStore(path)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> PackedStore:
+    return make_store(tmp_path_factory.mktemp("store"))
+
+
+class TestSplit:
+    def test_runs_say_which(self, store: PackedStore) -> None:
+        train, validate = split_images(store)
+        assert np.array_equal(train, np.arange(200))
+        assert np.array_equal(validate, np.arange(200, 400))
+
+    def test_else_the_last_tenth_of_each(self, tmp_path: Path) -> None:
+        make_store(tmp_path, 40)
+        write_index(tmp_path, [StoredRun("one"), StoredRun("two", "train")])
+        train, validate = split_images(PackedStore(tmp_path))
+        assert validate.tolist() == [36, 37, 38, 39]
+        assert len(train) == 76
+
+
+class TestFit:
+    def test_it_learns_and_describes_itself(self, store: PackedStore, tmp_path: Path) -> None:
+        bundle = load_bundle(fit(store, tmp_path, FIT, name="bright"))
+        assert bundle.name == "bright"
+        assert bundle.settings == SETTINGS
+        history = bundle.training["history"]
+        assert history[-1]["loss"] < history[0]["loss"]
+        assert history[-1]["accuracy"] > 0.9
+        wrong = sum(sum(kind.values()) for kind in history[-1]["errors"].values())
+        assert wrong == round(200 * (1 - history[-1]["accuracy"]))
+        assert [run["name"] for run in bundle.training["runs"]] == ["one.bam", "two.bam"]
+        assert sum(bundle.training["training_images"].values()) == 200
+        figures = training.validate(bundle.network(), store, np.arange(200, 400), 32)
+        assert figures["loss"] == pytest.approx(history[-1]["loss"], rel=1e-4)
+
+    def test_a_killed_training_resumes_exactly(
+        self, store: PackedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = dataclasses.replace(FIT, thin_reads=0.5)
+        straight = load_bundle(fit(store, tmp_path / "straight", settings))
+        run_epoch = training._Trainer.run_epoch
+        epochs: list[int] = []
+
+        def killed(trainer: Any, epoch: int) -> float:
+            epochs.append(epoch)
+            if epochs == [0, 1]:
+                raise KeyboardInterrupt
+            return run_epoch(trainer, epoch)
+
+        monkeypatch.setattr(training._Trainer, "run_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit(store, tmp_path / "killed", settings)
+        resumed = load_bundle(fit(store, tmp_path / "killed", settings))
+        assert epochs == [0, 1, 1, 2]
+        assert resumed.sha256 == straight.sha256
+        assert resumed.training == straight.training
+        # a finished one does nothing more
+        fit(store, tmp_path / "killed", settings)
+        assert epochs == [0, 1, 1, 2]
+        with pytest.raises(OptionError, match="other options or data"):
+            fit(store, tmp_path / "killed", FIT)
+
+    def test_damaged_state_is_named(self, store: PackedStore, tmp_path: Path) -> None:
+        (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04half")
+        with pytest.raises(InputError, match="remove it to start again"):
+            fit(store, tmp_path, FIT)
+
+    def test_it_stops_early_and_keeps_the_best(
+        self, store: PackedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        losses = iter([0.5, 0.3, 0.4, 0.6])
+        errors: dict[str, dict[str, int]] = {"SNP": {}, "indel": {}}
+        monkeypatch.setattr(
+            training,
+            "validate",
+            lambda *_: {"loss": next(losses), "accuracy": 0.5, "errors": errors},
+        )
+        settings = dataclasses.replace(FIT, epochs=10, patience=2)
+        bundle = load_bundle(fit(store, tmp_path, settings))
+        assert bundle.training["best_epoch"] == 2
+        assert next(losses, None) is None
+
+    def test_divergence_is_named(
+        self, store: PackedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        figures = {"loss": float("nan"), "accuracy": 0.0, "errors": {}}
+        monkeypatch.setattr(training, "validate", lambda *_: dict(figures))
+        with pytest.raises(OptionError, match="smaller --learning-rate"):
+            fit(store, tmp_path, dataclasses.replace(FIT, epochs=1))
+
+    def test_one_class_is_nothing_to_learn(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="all of one class"):
+            fit(make_store(tmp_path, 20, labels=(0,)), tmp_path / "out", FIT)
+
+    def test_weights_repeat_images(self, tmp_path: Path) -> None:
+        make_store(tmp_path, 64)
+        write_index(tmp_path, [StoredRun("one", "train", 2.5), StoredRun("two", "validation")])
+        store = PackedStore(tmp_path)
+        seen: list[np.ndarray] = []
+        batches = store.batches
+
+        def spy(images: np.ndarray, size: int) -> Any:
+            seen.append(images)
+            return batches(images, size)
+
+        store.batches = spy  # type: ignore[method-assign]
+        fit(store, tmp_path / "out", dataclasses.replace(FIT, epochs=1))
+        counts = np.bincount(seen[0], minlength=64)
+        assert counts.sum() == 160
+        assert set(counts.tolist()) <= {1, 2, 3, 4}
+
+    def test_thinning_takes_reads_away_only(self, store: PackedStore, tmp_path: Path) -> None:
+        trainer = training._Trainer(
+            store, np.arange(200), dataclasses.replace(FIT, thin_reads=1.0), None
+        )
+        full = store.gather(np.arange(200))
+        thinned = full.copy()
+        trainer._thin(thinned, np.arange(200), np.random.default_rng(0))
+        top = SPEC.reference_rows
+        rarer = 0
+        for before, after, rows in zip(full, thinned, store.length[:200].tolist(), strict=True):
+            if rows - top < training.THIN_FROM:
+                assert np.array_equal(before, after)
+                continue
+            assert np.array_equal(before[:top], after[:top])
+            source = iter(before[top:rows])
+            kept = after[top:][after[top:].any(axis=(1, 2))]
+            assert all(any(np.array_equal(row, other) for other in source) for row in kept)
+            assert 0 < len(kept) <= rows - top
+            rarer += len(kept) < rows - top
+        assert rarer > 20
+
+
+class TestCommand:
+    def test_from_table_to_bundle_and_on_from_there(self, run: TrainingRun, tmp_path: Path) -> None:
+        data = table(
+            tmp_path / "runs.tsv",
+            "reads ref truth confident split",
+            f"{run.reads} {run.ref} {run.truth} {run.confident} train",
+            f"{run.reads} {run.ref} {run.truth} {run.confident} validation",
+        )
+        result = CliRunner().invoke(
+            command,
+            f"--data {data} --output {tmp_path}/out --architecture tiny --height 30 --width 21 "
+            "--epochs 1 --batch-size 64 --name first".split(),
+        )
+        assert result.exit_code == 0, result.exception
+        bundle = tmp_path / "out" / "bundle"
+        assert result.stdout == f"{bundle}\n"
+        assert load_bundle(bundle).spec.shape == (30, 21, 7)
+        tuned = run_train(
+            store=tmp_path / "out" / "store", output=tmp_path / "tuned", init=bundle, epochs=1
+        )
+        assert load_bundle(tuned).sha256 != load_bundle(bundle).sha256
+        with pytest.raises(OptionError, match="--init gives"):
+            run_train(store=tmp_path, output=tmp_path, init=bundle, height=64)
+        other = make_store(tmp_path / "other", 20)
+        fields = json.loads((bundle / "model.json").read_text())
+        fields["settings"]["reads"]["min_mapping_quality"] = 20
+        (bundle / "model.json").write_text(json.dumps(fields))
+        with pytest.raises(OptionError, match="other reading or image settings"):
+            run_train(store=other.path, output=tmp_path / "new", init=bundle)
+
+    def test_options_that_do_not_fit(self, tmp_path: Path) -> None:
+        with pytest.raises(OptionError, match="choose one of"):
+            run_train(output=tmp_path, architecture="resnet")
+        with pytest.raises(OptionError, match="must be odd"):
+            run_train(output=tmp_path, data=tmp_path / "t", width=100)
+        with pytest.raises(OptionError, match="give --data"):
+            run_train(output=tmp_path, width=101)
+        with pytest.raises(InputError, match="draw the store again"):
+            run_train(output=tmp_path)

@@ -15,6 +15,7 @@ from pileupcnn import runners
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import InputError
 from pileupcnn.examples import ExampleMaker, ExampleSettings, RunExamples
+from pileupcnn.kernels.clock import released_seconds
 from pileupcnn.model import Classifier
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.postprocess import Image, genotype, resolve_overlaps
@@ -30,9 +31,6 @@ MIN_CHECKED_BASES = 5_000
 MAX_MISMATCH_SHARE = 0.2
 """More than this share of aligned bases unlike the reference: it is another one."""
 
-WITHOUT_GIL = ("start", "scan", "draw")
-"""Stages whose time is spent in kernels, or before the first block."""
-
 
 @dataclass(slots=True)
 class Statistics:
@@ -43,7 +41,8 @@ class Statistics:
     seconds : dict of str to float
         Time by stage, summed over threads.
     gil_seconds : float
-        Processor time of blocks spent in Python, the interpreter lock held.
+        Processor time outside kernels: at most so long the interpreter lock
+        was held (TensorFlow, too, lets go of it at times).
     skipped : Counter of str
         Records skipped, by reason.
     candidates, records, dropped : int
@@ -82,13 +81,13 @@ class Statistics:
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Count the time of a ``with`` block as `stage`."""
-        began, busy = time.perf_counter(), time.thread_time()
+        began, busy = time.perf_counter(), time.thread_time() - released_seconds()
         try:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - began
-            if stage not in WITHOUT_GIL:
-                self.gil_seconds += time.thread_time() - busy
+            if stage != "start":
+                self.gil_seconds += time.thread_time() - released_seconds() - busy
 
 
 @dataclass(slots=True)
@@ -114,7 +113,8 @@ class BlockCaller:
 
     Parameters
     ----------
-    maker : ExampleMaker
+    reads, reference, settings, sample
+        As for `ExampleMaker`.
     classifier : Classifier
         Shared by all threads.
     drop_at_ends : bool
@@ -122,13 +122,20 @@ class BlockCaller:
         does, instead of leaving the columns outside blank.
     """
 
-    def __init__(self, maker: ExampleMaker, classifier: Classifier, drop_at_ends: bool) -> None:
-        self._maker = maker
+    def __init__(
+        self,
+        reads: Sequence[str | Path],
+        reference: str | Path,
+        settings: ExampleSettings,
+        sample: str,
+        classifier: Classifier,
+        drop_at_ends: bool,
+    ) -> None:
+        self._reads, self._reference = reads, reference
+        self._maker = ExampleMaker(reads, reference, settings, sample)
         self._classifier = classifier
         self._drop_at_ends = drop_at_ends
-        self._images = np.empty(
-            (classifier.batch_size, *maker.settings.pileup.shape), dtype=np.uint8
-        )
+        self._images = np.empty((classifier.batch_size, *settings.pileup.shape), dtype=np.uint8)
 
     def close(self) -> None:
         """Close the thread's files."""
@@ -142,15 +149,18 @@ class BlockCaller:
         for run in block.runs():
             with statistics.timed("scan"):
                 examples.append(self._maker.run_examples(run))
+                statistics.candidates += len(examples[-1].candidates)
+                statistics.matches += examples[-1].candidates.matches
+                statistics.mismatches += examples[-1].candidates.mismatches
         statistics.skipped.update(self._maker.scanner.skipped)
+        if block.index == 0:
+            # another reference makes every position a candidate: say so before drawing them
+            check_fit(self._reads, self._reference, statistics, MIN_CHECKED_BASES)
         probabilities = self._classify(examples, statistics)
         with statistics.timed("postprocess"):
             records: list[Record] = []
             first = 0
             for made in examples:
-                statistics.candidates += len(made.candidates)
-                statistics.matches += made.candidates.matches
-                statistics.mismatches += made.candidates.mismatches
                 last = first + len(made.plan)
                 called = _records(made.candidates, made.plan, probabilities[first:last])
                 if self._drop_at_ends:
@@ -212,6 +222,18 @@ def _records(
     ]
 
 
+def check_fit(
+    reads: Sequence[str | Path], reference: str | Path, statistics: Statistics, enough: int
+) -> None:
+    """Raise InputError if `enough` bases were counted and too many are unlike the reference."""
+    total = statistics.matches + statistics.mismatches
+    if total >= enough and statistics.mismatches > MAX_MISMATCH_SHARE * total:
+        raise InputError(
+            f"{reads[0]}: {statistics.mismatches / total:.0%} of the aligned bases differ "
+            f"from {reference}; the reads were aligned to another reference, give that with --ref"
+        )
+
+
 def call_blocks(
     reads: Sequence[str | Path],
     reference: str | Path,
@@ -248,31 +270,20 @@ def call_blocks(
         If an input is damaged, or the reads were aligned to another reference.
     """
     done = runners.run(
-        lambda: BlockCaller(
-            ExampleMaker(reads, reference, settings, sample), classifier, drop_at_ends
-        ),
+        lambda: BlockCaller(reads, reference, settings, sample, classifier, drop_at_ends),
         blocks(regions, settings.reads.partition_size),
         threads,
     )
-
-    def check(enough: int) -> None:
-        total = statistics.matches + statistics.mismatches
-        if total >= enough and statistics.mismatches > MAX_MISMATCH_SHARE * total:
-            raise InputError(
-                f"{reads[0]}: {statistics.mismatches / total:.0%} of the aligned bases differ "
-                f"from {reference}; the reads were aligned to another reference, give that "
-                "with --ref"
-            )
 
     def stream() -> Iterator[Record]:
         for calls in done:
             decided = statistics.matches + statistics.mismatches >= CHECKED_BASES
             statistics.add(calls.statistics)
             if not decided:
-                check(CHECKED_BASES)
+                check_fit(reads, reference, statistics, CHECKED_BASES)
             yield from calls.records
             progress(calls.length)
-        check(MIN_CHECKED_BASES)
+        check_fit(reads, reference, statistics, MIN_CHECKED_BASES)
 
     for record in resolve_overlaps(stream()):
         statistics.records += 1

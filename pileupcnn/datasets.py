@@ -59,6 +59,11 @@ class TrainingRun:
     weight: float = 1.0
     split: str = ""
 
+    @property
+    def name(self) -> str:
+        """The reads' file with its folder, which usually tells samples apart."""
+        return f"{self.reads.absolute().parent.name}/{self.reads.name}"
+
     def signature(self, settings: ExampleSettings) -> str:
         """Digest of all that the run's images depend on; files by path, size and time."""
         stats = []
@@ -185,8 +190,8 @@ def _draw_run(
         )
     total = sum(len(region) for region in regions)
     with (
-        RunWriter(store, signature, settings, list(contigs), run.reads.name) as writer,
-        tqdm(total=total, desc=run.reads.name, unit="bp", unit_scale=True, disable=None) as bar,
+        RunWriter(store, signature, settings, list(contigs), run.name) as writer,
+        tqdm(total=total, desc=run.name, unit="bp", unit_scale=True, disable=None) as bar,
     ):
         work = blocks(regions, settings.reads.partition_size)
         for length, parts in runners.run(

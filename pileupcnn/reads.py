@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -189,7 +190,9 @@ class Scanner:
     def close(self) -> None:
         """Close the files."""
         for file in self._files:
-            file.close()
+            # htslib repeats a read error here, which has been reported by then
+            with suppress(OSError):
+                file.close()
 
     def scan(self, run: tuple[Region, ...]) -> ReadBatch:
         """Read what overlaps the partitions of one run.

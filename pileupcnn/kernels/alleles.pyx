@@ -14,6 +14,7 @@ from libc.string cimport memcmp
 from libcpp.vector cimport vector
 
 from pileupcnn.kernels.arrays cimport copy_array
+from pileupcnn.kernels.clock cimport count_released, thread_seconds
 
 # the operations of a CIGAR, as BAM numbers them, and the types of an allele, as DeepVariant does
 cdef enum:
@@ -111,6 +112,7 @@ cdef class AlleleCounter:
         least those under the partitions and under any read's deletions.
         """
         cdef int32_t k
+        cdef double began
         self.start, self.twin = reads.start, reads.twin
         self.base_offset, self.bases, self.qualities = (
             reads.base_offset, reads.bases, reads.qualities
@@ -119,12 +121,14 @@ cdef class AlleleCounter:
         self.partition_offset, self.partition_reads = reads.partition_offset, reads.partition_reads
         self.reference, self.reference_start = reference, reference_start
         with nogil:
+            began = thread_seconds()
             for k in range(<int32_t>starts.shape[0]):
                 self._count_partition(k, starts[k], ends[k])
                 self._sort_alleles()
                 if self._has_twins(k):
                     self._drop_overwritten()
                 self._call_partition(k)
+            count_released(began)
 
     cdef void _count_partition(self, int32_t k, int64_t start, int64_t end) noexcept nogil:
         cdef int64_t i

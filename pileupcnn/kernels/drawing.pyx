@@ -12,6 +12,7 @@ from libc.string cimport memcmp, memcpy, memset
 from libcpp.algorithm cimport sort
 from libcpp.vector cimport vector
 
+from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.mersenne cimport shuffle
 
 ROW_SEED = 2101079370
@@ -171,13 +172,15 @@ cdef class Drawer:
         cdef const int64_t[::1] support_offset = candidates.support_offset
         cdef const int32_t[::1] partition = candidates.partition
         cdef const int32_t[::1] support = candidates.support
-        cdef int64_t i, j, first
+        cdef int64_t i, first
         cdef int32_t c, k
+        cdef double began
         self._take(reads)
         self.reference, self.reference_start = reference, reference_start
         self.contig_length = contig_length
         self.supports.assign(self.start.shape[0], 0)
         with nogil:
+            began = thread_seconds()
             for i in range(candidate.shape[0]):
                 c = candidate[i]
                 self._collect(partition[c], variant_start[c], variant_end[c])
@@ -192,6 +195,7 @@ cdef class Drawer:
                     first = allele_offset[c] + 1 + alts[i, k]
                     if alts[i, k] >= 0:
                         self._mark(support, support_offset[first], support_offset[first + 1], 0)
+            count_released(began)
 
     cdef _take(self, reads):
         self.start, self.end, self.twin = reads.start, reads.end, reads.twin

@@ -29,6 +29,7 @@ from pysam.libchtslib cimport (
 )
 
 from pileupcnn.kernels.arrays cimport copy_array
+from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.mersenne cimport Twister32, below32, seed32
 
 
@@ -185,8 +186,11 @@ cdef class ReadSweep:
         cdef hts_idx_t *index = file.index
         cdef htsFile *handle = file.htsfile
         cdef int status
+        cdef double began
         with nogil:
+            began = thread_seconds()
             status = self._sweep(handle, index, tid, file_size, groups)
+            count_released(began)
         return {
             0: "",
             1: "the index cannot be read",

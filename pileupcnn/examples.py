@@ -68,9 +68,7 @@ class RunExamples:
         if images is None:
             images = np.empty((last - first, *self._shape), dtype=np.uint8)
         drawn = images[: last - first]
-        draw_images(
-            self._drawer, self.reads, self.candidates, self.plan, self.window, drawn, first
-        )
+        draw_images(self._drawer, self.reads, self.candidates, self.plan, self.window, drawn, first)
         return drawn
 
 

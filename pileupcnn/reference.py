@@ -18,7 +18,7 @@ class Reference:
     """Random access to an indexed FASTA file, plain or bgzipped.
 
     One object belongs to one thread. ``pysam.FastaFile`` reads both kinds
-    without writing beside the file, at a third of pyfaidx's cost.
+    without writing beside the file.
 
     Parameters
     ----------

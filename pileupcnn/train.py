@@ -330,8 +330,7 @@ class _Trainer:
         rng.shuffle(order)
         # every epoch has the same number of full batches, which the schedule counts on
         order = np.resize(order if len(order) else self._images, self._steps * size)
-        self._model.reset_metrics()
-        loss = float("nan")
+        total = 0.0
         for images, numbers in tqdm(
             self._store.batches(order, size),
             total=self._steps,
@@ -341,9 +340,8 @@ class _Trainer:
         ):
             if self._settings.thin_reads:
                 self._thin(images, numbers, rng)
-            # Keras returns the mean over the epoch so far
-            loss = float(self._model.train_on_batch(images, self._store.label[numbers]))
-        return loss
+            total += float(self._model.train_on_batch(images, self._store.label[numbers]))
+        return total / self._steps
 
     def _thin(
         self, images: NDArray[np.uint8], numbers: NDArray[np.int64], rng: np.random.Generator

@@ -39,13 +39,18 @@ IUPAC = "ACGTMRWSYKVHDBN"
 Cigar = list[tuple[str, int]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scene:
     """One contig with reads, cut into partitions."""
 
     contig: str
     partitions: tuple[tuple[int, int], ...]
     reads: tuple[Read, ...]
+
+    def __repr__(self) -> str:
+        # hypothesis warns where an example's text is very long
+        shown = ", ".join(map(repr, self.reads[:20]))
+        return f"Scene({self.contig!r}, {self.partitions}, {len(self.reads)} reads: {shown})"
 
 
 def contigs(min_size: int = 30, max_size: int = 150) -> st.SearchStrategy[str]:

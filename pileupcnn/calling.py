@@ -1,21 +1,31 @@
-"""What happens to one block, and the ordered stream of blocks that ``call`` is."""
+"""What happens to one block, and the ordered stream of blocks that ``call`` is.
+
+A block's work is cut where files may be put in between: `BlockScanner` finds its
+candidates, `BlockExamples.batches` draws them, `classify` asks the network,
+and `block_records` or `block_outputs` make something of the answer.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pileupcnn import runners
-from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import InputError
 from pileupcnn.examples import ExampleMaker, ExampleSettings, RunExamples
 from pileupcnn.kernels.clock import released_seconds
+from pileupcnn.messages.convert import candidate_site, encode_call, site_to_variant
 from pileupcnn.model import Classifier
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.postprocess import Image, genotype, resolve_overlaps
@@ -30,6 +40,8 @@ MIN_CHECKED_BASES = 5_000
 
 MAX_MISMATCH_SHARE = 0.2
 """More than this share of aligned bases unlike the reference: it is another one."""
+
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -91,35 +103,64 @@ class Statistics:
 
 
 @dataclass(slots=True)
-class BlockCalls:
-    """What came of one block.
+class BlockExamples:
+    """The candidates of one block, ready to be drawn.
 
     Attributes
     ----------
     length : int
         Base pairs covered.
-    records : list of Record
-        In order; overlaps between them not yet resolved.
+    runs : list of RunExamples
     statistics : Statistics
+        Counts the drawing, too.
     """
 
     length: int
-    records: list[Record]
+    runs: list[RunExamples]
     statistics: Statistics
 
+    def batches(self, images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """Draw all images, in batches that no run's end breaks.
 
-class BlockCaller:
-    """Calls the variants of blocks; one thread's own, but for the classifier.
+        Parameters
+        ----------
+        images : uint8 [n, height, width, channels]
+            Overwritten by each batch.
+
+        Yields
+        ------
+        uint8 [k, height, width, channels]
+            The first `k` of `images`: all but in the last batch.
+        """
+        left = sum(len(made.plan) for made in self.runs)
+        filled = 0
+        for made in self.runs:
+            done = 0
+            while done < len(made.plan):
+                n = min(len(images) - filled, len(made.plan) - done)
+                with self.statistics.timed("draw"):
+                    made.draw(done, done + n, images[filled : filled + n])
+                done += n
+                filled += n
+                left -= n
+                if filled == len(images) or not left:
+                    yield images[:filled]
+                    filled = 0
+
+
+class BlockScanner:
+    """Finds the candidates of blocks; one thread's own.
 
     Parameters
     ----------
     reads, reference, settings, sample
         As for `ExampleMaker`.
-    classifier : Classifier
-        Shared by all threads.
+    first_block : int
+        Index of the block by which a wrong reference is noticed before much is
+        drawn: the first of the stream.
     drop_at_ends : bool
-        Drop candidates whose image would leave the contig, as DeepVariant
-        does, instead of leaving the columns outside blank.
+        Draw no image of candidates whose image would leave the contig, as
+        DeepVariant does, instead of leaving the columns outside blank.
     """
 
     def __init__(
@@ -128,98 +169,167 @@ class BlockCaller:
         reference: str | Path,
         settings: ExampleSettings,
         sample: str,
-        classifier: Classifier,
-        drop_at_ends: bool,
+        *,
+        first_block: int = 0,
+        drop_at_ends: bool = False,
     ) -> None:
         self._reads, self._reference = reads, reference
         self._maker = ExampleMaker(reads, reference, settings, sample)
-        self._classifier = classifier
+        self._first_block = first_block
         self._drop_at_ends = drop_at_ends
-        self._images = np.empty((classifier.batch_size, *settings.pileup.shape), dtype=np.uint8)
 
     def close(self) -> None:
         """Close the thread's files."""
         self._maker.close()
 
-    def __call__(self, block: Block) -> BlockCalls:
-        """Scan, draw, classify and post-process one block."""
+    def __call__(self, block: Block) -> BlockExamples:
+        """Scan one block.
+
+        Raises
+        ------
+        InputError
+            If an input is damaged, or the reads were aligned to another
+            reference.
+        """
         statistics = Statistics()
-        examples: list[RunExamples] = []
+        runs: list[RunExamples] = []
         self._maker.scanner.skipped.clear()
         for run in block.runs():
             with statistics.timed("scan"):
-                examples.append(self._maker.run_examples(run))
-                statistics.candidates += len(examples[-1].candidates)
-                statistics.matches += examples[-1].candidates.matches
-                statistics.mismatches += examples[-1].candidates.mismatches
+                made = self._maker.run_examples(run)
+                statistics.candidates += len(made.candidates)
+                statistics.matches += made.candidates.matches
+                statistics.mismatches += made.candidates.mismatches
+                if self._drop_at_ends:
+                    statistics.dropped += _drop_at_ends(made, self._maker.settings.pileup.width)
+            runs.append(made)
         statistics.skipped.update(self._maker.scanner.skipped)
-        if block.index == 0:
+        if block.index == self._first_block:
             # another reference makes every position a candidate: say so before drawing them
             check_fit(self._reads, self._reference, statistics, MIN_CHECKED_BASES)
-        probabilities = self._classify(examples, statistics)
-        with statistics.timed("postprocess"):
-            records: list[Record] = []
-            first = 0
-            for made in examples:
-                last = first + len(made.plan)
-                called = _records(made.candidates, made.plan, probabilities[first:last])
-                if self._drop_at_ends:
-                    called = self._inside(called, made.window.contig_length, statistics)
-                records += called
-                first = last
-        return BlockCalls(block.length, records, statistics)
-
-    def _classify(
-        self, examples: Sequence[RunExamples], statistics: Statistics
-    ) -> list[list[float]]:
-        """Probabilities of all images of a block, in batches that no run's end breaks."""
-        total = sum(len(made.plan) for made in examples)
-        probabilities: list[list[float]] = []
-        filled = 0
-        for made in examples:
-            done = 0
-            while done < len(made.plan):
-                n = min(len(self._images) - filled, len(made.plan) - done)
-                with statistics.timed("draw"):
-                    made.draw(done, done + n, self._images[filled : filled + n])
-                done += n
-                filled += n
-                if filled == len(self._images) or len(probabilities) + filled == total:
-                    with statistics.timed("classify"):
-                        probabilities += self._classifier(self._images[:filled]).tolist()
-                    filled = 0
-        return probabilities
-
-    def _inside(
-        self, records: list[Record], contig_length: int, statistics: Statistics
-    ) -> list[Record]:
-        """Without those whose image would leave the contig."""
-        half = self._maker.settings.pileup.width // 2
-        kept = [r for r in records if half <= r.start < contig_length - half]
-        statistics.dropped += len(records) - len(kept)
-        return kept
+        return BlockExamples(block.length, runs, statistics)
 
 
-def _records(
-    candidates: CandidateBatch, plan: ImagePlan, probabilities: Sequence[Sequence[float]]
+def _drop_at_ends(made: RunExamples, width: int) -> int:
+    """Take candidates whose image would leave the contig out of the plan; how many."""
+    half, start = width // 2, made.candidates.start
+    inside = (start >= half) & (start < made.window.contig_length - half)
+    kept = inside[made.plan.candidate]
+    made.plan = ImagePlan(made.plan.candidate[kept], made.plan.alts[kept])
+    return int((~inside).sum())
+
+
+def classify(
+    examples: BlockExamples, classifier: Classifier, images: NDArray[np.uint8]
+) -> list[list[float]]:
+    """Probabilities of all images of a block, drawn into `images` batch by batch."""
+    probabilities: list[list[float]] = []
+    for batch in examples.batches(images):
+        with examples.statistics.timed("classify"):
+            probabilities += classifier(batch).tolist()
+    return probabilities
+
+
+def block_records(
+    examples: BlockExamples, probabilities: Sequence[Sequence[float]]
 ) -> list[Record]:
-    """The records of one run's candidates."""
-    images: list[list[Image]] = [[] for _ in range(len(candidates))]
-    rows = zip(plan.candidate.tolist(), plan.alts.tolist(), probabilities, strict=True)
-    for index, (first, second), row in rows:
-        images[index].append(((first,) if second < 0 else (first, second), row))
-    starts, depths = candidates.start.tolist(), candidates.depth.tolist()
-    return [
-        genotype(
-            candidates.contig,
-            starts[i],
-            candidates.alleles(i),
-            depths[i],
-            candidates.allele_depths(i),
-            images[i],
-        )
-        for i in range(len(candidates))
-    ]
+    """The records of a block's candidates, in order; overlaps not yet resolved."""
+    records: list[Record] = []
+    rows = iter(probabilities)
+    for made in examples.runs:
+        candidates = made.candidates
+        images: dict[int, list[Image]] = defaultdict(list)
+        for index, alts in images_of(made.plan):
+            images[index].append((alts, next(rows)))
+        starts, depths = candidates.start.tolist(), candidates.depth.tolist()
+        records += [
+            genotype(
+                candidates.contig,
+                starts[i],
+                candidates.alleles(i),
+                depths[i],
+                candidates.allele_depths(i),
+                images[i],
+            )
+            for i in images
+        ]
+    return records
+
+
+def block_outputs(
+    examples: BlockExamples, probabilities: Sequence[Sequence[float]], sample: str
+) -> list[bytes]:
+    """The same as what ``call-variants`` writes: a CallVariantsOutput for each image, in order."""
+    outputs = []
+    rows = iter(probabilities)
+    for made in examples.runs:
+        for index, images in groupby(images_of(made.plan), key=itemgetter(0)):
+            variant = site_to_variant(candidate_site(made.candidates, index, sample))
+            outputs += [encode_call(variant, alts, next(rows)) for _, alts in images]
+    return outputs
+
+
+def images_of(plan: ImagePlan) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Candidate and ALT indices of each image of a plan."""
+    for index, (first, second) in zip(plan.candidate.tolist(), plan.alts.tolist(), strict=True):
+        yield index, (first,) if second < 0 else (first, second)
+
+
+@dataclass(slots=True)
+class BlockResults(Generic[Result]):
+    """What came of one block.
+
+    Attributes
+    ----------
+    length : int
+        Base pairs covered.
+    results : list
+        In order.
+    statistics : Statistics
+    """
+
+    length: int
+    results: list[Result]
+    statistics: Statistics
+
+
+class BlockCaller(Generic[Result]):
+    """Calls the variants of blocks; one thread's own, but for the classifier.
+
+    Parameters
+    ----------
+    scanner : BlockScanner
+    settings : ExampleSettings
+    classifier : Classifier
+        Shared by all threads.
+    finish : callable
+        Takes a block's examples and the probabilities of their images:
+        `block_records`, for instance.
+    """
+
+    def __init__(
+        self,
+        scanner: BlockScanner,
+        settings: ExampleSettings,
+        classifier: Classifier,
+        finish: Callable[[BlockExamples, list[list[float]]], list[Result]],
+    ) -> None:
+        self._scanner = scanner
+        self._classifier = classifier
+        self._finish = finish
+        self._images = np.empty((classifier.batch_size, *settings.pileup.shape), dtype=np.uint8)
+
+    def close(self) -> None:
+        """Close the thread's files."""
+        self._scanner.close()
+
+    def __call__(self, block: Block) -> BlockResults[Result]:
+        """Scan, draw and classify one block, and make its results."""
+        examples = self._scanner(block)
+        probabilities = classify(examples, self._classifier, self._images)
+        with examples.statistics.timed("postprocess"):
+            results = self._finish(examples, probabilities)
+        return BlockResults(block.length, results, examples.statistics)
 
 
 def check_fit(
@@ -234,57 +344,129 @@ def check_fit(
         )
 
 
-def call_blocks(
+class Counted(Protocol):
+    """What comes of one block, with what was counted."""
+
+    @property
+    def statistics(self) -> Statistics: ...
+
+
+SomeCounted = TypeVar("SomeCounted", bound=Counted)
+
+
+def counted(
+    done: Iterable[SomeCounted],
     reads: Sequence[str | Path],
     reference: str | Path,
-    sample: str,
-    settings: ExampleSettings,
-    classifier: Classifier,
-    regions: Sequence[Region],
     statistics: Statistics,
-    *,
-    threads: int = 1,
-    drop_at_ends: bool = False,
-    progress: Callable[[int], object] = lambda _: None,
-) -> Generator[Record, None, None]:
-    """The stream of records of a run, in order, overlaps resolved.
-
-    Parameters
-    ----------
-    reads, reference, sample, settings
-        As for `ExampleMaker`, of which each thread has one.
-    classifier : Classifier
-    regions : sequence of Region
-        Merged, in the order of the output.
-    statistics : Statistics
-        Filled while the stream is read.
-    threads : int
-    drop_at_ends : bool
-        As for `BlockCaller`.
-    progress : callable
-        Told the base pairs of each block when it is done.
+) -> Generator[SomeCounted, None, None]:
+    """Add up the blocks' statistics, and see that reads and reference belong together.
 
     Raises
     ------
     InputError
-        If an input is damaged, or the reads were aligned to another reference.
+        If they do not: after `CHECKED_BASES`, or at the end if there are fewer.
     """
-    done = runners.run(
-        lambda: BlockCaller(reads, reference, settings, sample, classifier, drop_at_ends),
-        blocks(regions, settings.reads.partition_size),
-        threads,
-    )
+    for block in done:
+        decided = statistics.matches + statistics.mismatches >= CHECKED_BASES
+        statistics.add(block.statistics)
+        if not decided:
+            check_fit(reads, reference, statistics, CHECKED_BASES)
+        yield block
+    check_fit(reads, reference, statistics, MIN_CHECKED_BASES)
 
-    def stream() -> Iterator[Record]:
-        for calls in done:
-            decided = statistics.matches + statistics.mismatches >= CHECKED_BASES
-            statistics.add(calls.statistics)
-            if not decided:
-                check_fit(reads, reference, statistics, CHECKED_BASES)
-            yield from calls.records
-            progress(calls.length)
-        check_fit(reads, reference, statistics, MIN_CHECKED_BASES)
 
-    for record in resolve_overlaps(stream()):
-        statistics.records += 1
-        yield record
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One of several equal parts of a run.
+
+    Attributes
+    ----------
+    index : int
+        From 0 to ``count - 1``; it has the blocks ``i`` with
+        ``i % count == index``.
+    count : int
+    """
+
+    index: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallRun:
+    """A run of ``call``.
+
+    Attributes
+    ----------
+    reads, reference, settings, sample
+        As for `ExampleMaker`, of which each thread has one.
+    classifier : Classifier
+    regions : sequence of Region
+        Merged, in the order of the output.
+    task : Task
+        The part of the run that is done.
+    threads : int
+    drop_at_ends : bool
+        As for `BlockScanner`.
+    progress : callable
+        Told the base pairs of each block when it is done.
+    """
+
+    reads: Sequence[str | Path]
+    reference: str | Path
+    settings: ExampleSettings
+    sample: str
+    classifier: Classifier
+    regions: Sequence[Region]
+    task: Task = Task()
+    threads: int = 1
+    drop_at_ends: bool = False
+    progress: Callable[[int], object] = lambda _: None
+
+    def records(self, statistics: Statistics) -> Generator[Record, None, None]:
+        """The stream of records, in order, overlaps resolved.
+
+        Parameters
+        ----------
+        statistics : Statistics
+            Filled while the stream is read.
+
+        Raises
+        ------
+        InputError
+            If an input is damaged, or the reads were aligned to another reference.
+        """
+        for record in resolve_overlaps(self._stream(block_records, statistics)):
+            statistics.records += 1
+            yield record
+
+    def outputs(self, statistics: Statistics) -> Generator[bytes, None, None]:
+        """The stream of the images' CallVariantsOutputs, in order; else as `records`."""
+        for output in self._stream(partial(block_outputs, sample=self.sample), statistics):
+            statistics.records += 1
+            yield output
+
+    def _stream(
+        self,
+        finish: Callable[[BlockExamples, list[list[float]]], list[Result]],
+        statistics: Statistics,
+    ) -> Iterator[Result]:
+        work = blocks(self.regions, self.settings.reads.partition_size)
+        ours = (block for block in work if block.index % self.task.count == self.task.index)
+        done = runners.run(lambda: self._make_caller(finish), ours, self.threads)
+        for block in counted(done, self.reads, self.reference, statistics):
+            yield from block.results
+            self.progress(block.length)
+
+    def _make_caller(
+        self, finish: Callable[[BlockExamples, list[list[float]]], list[Result]]
+    ) -> BlockCaller[Result]:
+        scanner = BlockScanner(
+            self.reads,
+            self.reference,
+            self.settings,
+            self.sample,
+            first_block=self.task.index,
+            drop_at_ends=self.drop_at_ends,
+        )
+        return BlockCaller(scanner, self.settings, self.classifier, finish)

@@ -12,7 +12,8 @@ A bundle is a directory of two files:
     channels' names in order), ``settings`` (how reads were chosen and
     candidates found: a model holds only for images made as its training images
     were), ``training`` (data and figures, free), ``sha256`` (of
-    ``weights.npz``).
+    ``weights.npz``) and, only if it is true, ``round_probabilities`` (as
+    DeepVariant does, see `round_probabilities`).
 
 Nothing in a bundle is ever executed.
 """
@@ -55,6 +56,10 @@ DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
 
 _WEIGHTS = "weights.npz"
 _DESCRIPTION = "model.json"
+_ROUNDED = "round_probabilities"
+
+ROUNDED_DECIMALS = 10
+"""Digits of rounded probabilities."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class Bundle:
         In the network's order.
     sha256 : str
         Of `weights.npz`.
+    rounded : bool
+        Whether its probabilities are rounded.
     """
 
     path: Path
@@ -82,6 +89,7 @@ class Bundle:
     training: dict[str, Any]
     weights: tuple[NDArray[np.float32], ...]
     sha256: str
+    rounded: bool = False
 
     @property
     def spec(self) -> PileupSpec:
@@ -125,6 +133,7 @@ def save_bundle(
     settings: ExampleSettings,
     weights: Sequence[NDArray[np.float32]],
     training: Mapping[str, Any],
+    rounded: bool = False,
 ) -> None:
     """Write a bundle; an older one at `path` is replaced when the new one is whole.
 
@@ -134,7 +143,7 @@ def save_bundle(
         The bundle's directory.
     name : str
         What the VCF header calls the model.
-    architecture, settings, weights, training
+    architecture, settings, weights, training, rounded
         As in `Bundle`.
 
     Raises
@@ -158,6 +167,7 @@ def save_bundle(
         "settings": rest,
         "training": training,
         "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        **({_ROUNDED: True} if rounded else {}),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,6 +224,7 @@ def load_bundle(path: str | Path = DEFAULT_MODEL) -> Bundle:
         training=fields["training"],
         weights=_unpack(path / _WEIGHTS, packed),
         sha256=fields["sha256"],
+        rounded=fields.get(_ROUNDED, False),
     )
 
 
@@ -260,6 +271,8 @@ def _check_fields(path: Path, fields: Any) -> None:
             f"{path}: version {fields.get('version')} of the format, this program reads version "
             f"{FORMAT_VERSION}; update pileupcnn or take another model"
         )
+    if _ROUNDED in fields:
+        kinds[_ROUNDED] = bool
     for name, kind in kinds.items():
         if not isinstance(fields.get(name), kind):
             _refuse(path, f"'{name}' is missing or not a {kind.__name__}")
@@ -385,6 +398,29 @@ def from_json(kind: Any, value: Any, where: str) -> Any:
     return kind(value)
 
 
+def round_probabilities(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round as DeepVariant's call_variants does, in float32 as there.
+
+    Parameters
+    ----------
+    probabilities : float32 [n, 3]
+
+    Returns
+    -------
+    float32 [n, 3]
+        Each to `ROUNDED_DECIMALS` digits, but the smallest of a row (the first
+        of equal ones) to what the others leave of 1.
+    """
+    rounded = probabilities.round(ROUNDED_DECIMALS)
+    rows, smallest = np.arange(len(rounded)), probabilities.argmin(axis=1)
+    others = rounded.copy()
+    others[rows, smallest] = 0
+    # one by one: the order of a sum decides its last bit
+    total = others[:, 0] + others[:, 1] + others[:, 2]
+    rounded[rows, smallest] = np.maximum((1 - total).round(ROUNDED_DECIMALS), 0)
+    return rounded
+
+
 class Classifier:
     """Probabilities of the genotypes for batches of images; callable from several threads.
 
@@ -424,6 +460,7 @@ class Classifier:
 
         self.batch_size = batch_size
         self._shape = bundle.spec.shape
+        self._rounded = bundle.rounded
         network = bundle.network()
         traced = tf.function(
             lambda images: network(images, training=False),
@@ -454,4 +491,5 @@ class Classifier:
             padded[:n] = images
             images = padded
         probabilities: NDArray[np.float32] = self._function(self._constant(images)).numpy()
-        return probabilities[:n]
+        probabilities = probabilities[:n]
+        return round_probabilities(probabilities) if self._rounded else probabilities

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 from hypothesis import strategies as st
+from hypothesis.vendor.pretty import RepresentationPrinter
 from reference import (
     DUPLICATE,
     FIRST,
@@ -48,9 +49,12 @@ class Scene:
     reads: tuple[Read, ...]
 
     def __repr__(self) -> str:
-        # hypothesis warns where an example's text is very long
-        shown = ", ".join(map(repr, self.reads[:20]))
+        shown = ", ".join(map(repr, self.reads[:8]))
         return f"Scene({self.contig!r}, {self.partitions}, {len(self.reads)} reads: {shown})"
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:
+        # hypothesis would print every field, and warns where that is very long
+        printer.text("Scene(...)" if cycle else repr(self))
 
 
 def contigs(min_size: int = 30, max_size: int = 150) -> st.SearchStrategy[str]:

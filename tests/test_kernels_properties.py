@@ -121,6 +121,21 @@ def test_candidates_are_the_reference_s(scene: Scene) -> None:
     assert as_reference_candidates(batch, found) == expected_candidates(scene, reads)
 
 
+def test_one_read_has_one_allele_at_a_position() -> None:
+    """A skipped insertion separates mismatch and deletion, which share their anchor."""
+    contig = "GATTACAGGCTTAACCGGATATCGCGTTAGCACTGACCATG"
+    cigar = ("M", 10), ("I", 2), ("D", 3), ("M", 10)
+    bases = "CAGGCTTAAG" + "NA" + "ATATCGCGTT"
+    reads = [Read(name, 0, 5, 60, 0, 0, cigar, bases, (40,) * len(bases)) for name in "ab"]
+    scene = Scene(contig, ((0, len(contig)),), tuple(reads))
+    batch = to_batch(reads, scene.partitions)
+    window = whole_window(contig)
+    found = find_candidates(batch, regions_of(scene), window, CandidateSettings())
+    expected = expected_candidates(scene, reads)
+    assert [(c.ref, c.alts, c.depth) for _, c in expected] == [("CCGG", ("A",), 2)]
+    assert as_reference_candidates(batch, found) == expected
+
+
 @SETTINGS
 @given(
     scene=scenes(),
@@ -165,6 +180,22 @@ def test_images_are_the_reference_s(scene: Scene, geometry: Geometry, share: flo
             np.testing.assert_array_equal(images[drawn], expected, err_msg=repr(candidate))
             drawn += 1
     assert drawn == len(plan)
+
+
+def test_nothing_is_drawn_before_the_contig() -> None:
+    """A deletion at position 0 after an insertion would have its anchor at -1."""
+    contig = "GATTACAGGCTTAACCGGATATCGCGTTAGC"
+    cigar = ("I", 2), ("D", 3), ("M", 27)
+    bases = "AC" + contig[3:8] + "T" + contig[9:30]
+    reads = [Read(name, 0, 0, 60, 0, 0, cigar, bases, (40,) * len(bases)) for name in "ab"]
+    batch = to_batch(reads, [(0, 30)])
+    window = whole_window(contig)
+    found = find_candidates(batch, (Region("c", 0, 30),), window, CandidateSettings())
+    (candidate,) = (c for _, c in as_reference_candidates(batch, found))
+    geometry = Geometry(height=10, width=41)
+    image = draw(batch, found, plan_images(found), window, geometry)[0]
+    assert not image[:, : geometry.half - candidate.start].any()
+    np.testing.assert_array_equal(image, draw_image(reads, candidate, (0,), contig, geometry))
 
 
 @SETTINGS

@@ -20,8 +20,16 @@ import click
 from pileupcnn import __version__
 from pileupcnn.errors import PileupCNNError
 
-COMMANDS = ("call", "train", "simulate")
-"""Each is the function of that name in the module of that name."""
+COMMANDS = (
+    "call",
+    "make-examples",
+    "call-variants",
+    "postprocess-variants",
+    "workflow",
+    "train",
+    "simulate",
+)
+"""Each is the function of that name in the module of that name, with _ for -."""
 
 SIGINT_CODE, SIGTERM_CODE, SIGPIPE_CODE = 130, 143, 141
 
@@ -39,9 +47,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(
-            importlib.import_module(f"pileupcnn.cli.{cmd_name}"), cmd_name
-        )
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"pileupcnn.cli.{name}"), name)
         return command
 
 

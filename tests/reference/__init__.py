@@ -7,7 +7,7 @@ here is imported from `pileupcnn`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 PAIRED, PROPER, UNMAPPED, MATE_UNMAPPED = 0x1, 0x2, 0x4, 0x8
 REVERSE, FIRST, SECOND = 0x10, 0x40, 0x80
@@ -51,7 +51,7 @@ class Read:
     tlen: int
     cigar: tuple[tuple[str, int], ...]
     bases: str
-    qualities: tuple[int, ...] = field(repr=False)
+    qualities: tuple[int, ...]
     hp: int = 0
     mate_elsewhere: bool = False
 

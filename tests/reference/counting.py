@@ -57,7 +57,7 @@ def indel_allele(
 ) -> Allele | None:
     """The allele of an I, S or D at read base `offset` and reference `position`."""
     if offset == 0:
-        anchor = contig[position - 1] if position >= 1 else ""
+        anchor = contig[position - 1 : position] if position >= 1 else ""
     else:
         anchor = read.bases[offset - 1]
     if anchor == "" or not is_dna(anchor):

@@ -1,0 +1,243 @@
+"""What several commands share: options, and the inputs that these name."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pileupcnn.calling import Statistics
+    from pileupcnn.examples import ExampleSettings
+    from pileupcnn.model import Bundle
+    from pileupcnn.regions import Region
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 32
+"""Images classified at once; part of what makes output reproducible."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, shown in this order."""
+
+    def decorate(command: Command) -> Command:
+        return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+    return decorate
+
+
+reads_options = _together(
+    click.option("--ref", required=True, help="Reference, indexed FASTA (plain or bgzipped)."),
+    click.option(
+        "--reads",
+        required=True,
+        multiple=True,
+        help="Indexed BAM or CRAM; repeat for several files of one sample.",
+    ),
+)
+
+regions_option = click.option(
+    "--regions",
+    multiple=True,
+    help="contig, contig:start-end (1-based) or BED file; repeatable.  [default: all]",
+)
+
+model_option = click.option(
+    "--model", help="Directory of a model bundle.  [default: the package's own]"
+)
+
+sample_option = click.option(
+    "--sample", help="Sample to call, or the name to give it.  [default: from @RG]"
+)
+
+threads_option = click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Threads in all, TensorFlow's too.",
+)
+
+quiet_option = click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
+
+network_options = _together(
+    click.option(
+        "--batch-size",
+        default=BATCH_SIZE,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Images classified at once.",
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "cpu", "gpu"]),
+        help="Where the network runs.",
+    ),
+)
+
+compat_option = click.option(
+    "--deepvariant-compat", is_flag=True, help="Drop candidates whose image would leave the contig."
+)
+
+setting_options = _together(
+    click.option(
+        "--min-mapping-quality",
+        type=click.IntRange(0, 255),
+        help="Smallest MAPQ of a read.  [default for this and below: the model's]",
+    ),
+    click.option(
+        "--min-base-quality", type=click.IntRange(0, 93), help="Bases below do not count."
+    ),
+    click.option("--min-count-snps", type=click.IntRange(1), help="Fewest reads of a SNP allele."),
+    click.option("--min-count-indels", type=click.IntRange(1), help="Fewest reads of an indel."),
+    click.option(
+        "--min-fraction-snps",
+        type=click.FloatRange(0, 1),
+        help="Smallest share of the reads of a SNP allele.",
+    ),
+    click.option(
+        "--min-fraction-indels",
+        type=click.FloatRange(0, 1),
+        help="Smallest share of the reads of an indel.",
+    ),
+    click.option("--partition-size", type=click.IntRange(1), help="Length of a partition in bp."),
+    click.option(
+        "--max-reads-per-partition",
+        type=click.IntRange(0),
+        help="Cap by reservoir sampling; 0 for none.",
+    ),
+    click.option("--keep-duplicates/--no-keep-duplicates", default=None),
+    click.option("--keep-secondary/--no-keep-secondary", default=None),
+    click.option("--keep-supplementary/--no-keep-supplementary", default=None),
+)
+
+
+def given(settings: dict[str, Any]) -> dict[str, Any]:
+    """The values of `setting_options` that were given."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def override_settings(bundle: Bundle, overrides: dict[str, Any]) -> ExampleSettings:
+    """The bundle's settings with some replaced, which is worth a warning."""
+    settings = bundle.settings
+    for name, value in overrides.items():
+        for part in ("reads", "candidates"):
+            group = getattr(settings, part)
+            if hasattr(group, name):
+                if getattr(group, name) != value:
+                    logger.warning(
+                        f"--{name.replace('_', '-')} {value}: the model was trained with "
+                        f"{getattr(group, name)}, its probabilities may no longer hold"
+                    )
+                settings = dataclasses.replace(
+                    settings, **{part: dataclasses.replace(group, **{name: value})}
+                )
+    return settings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReadInputs:
+    """What reads, reference and regions turn out to be.
+
+    Attributes
+    ----------
+    sample : str
+    contigs : dict of str to int
+        Contigs of both reads and reference with their lengths in bp, in the
+        reference's order.
+    reference_contigs : dict of str to int
+        All of the reference.
+    regions : list of Region
+        Merged, in order.
+    """
+
+    sample: str
+    contigs: dict[str, int]
+    reference_contigs: dict[str, int]
+    regions: list[Region]
+
+
+def open_inputs(
+    ref: str | Path,
+    reads: Sequence[str | Path],
+    settings: ExampleSettings,
+    sample: str | None,
+    regions: Sequence[str],
+) -> ReadInputs:
+    """Look into the inputs once, and warn of what is odd about them.
+
+    Raises
+    ------
+    PileupCNNError
+        If one of them cannot be used.
+    """
+    from pileupcnn.examples import ExampleMaker
+    from pileupcnn.reads import check_headers
+    from pileupcnn.regions import resolve_regions
+
+    with ExampleMaker(reads, ref, settings, sample) as maker:
+        name, contigs = maker.sample, maker.contigs
+        reference_contigs = maker.reference.lengths
+    wanted = resolve_regions(regions, contigs)
+    for warning in check_headers(reads, ref, {region.contig for region in wanted}):
+        logger.warning(warning)
+    return ReadInputs(name, contigs, reference_contigs, wanted)
+
+
+def parse_task(text: str) -> tuple[int, int]:
+    """``K/N`` as numbers.
+
+    Raises
+    ------
+    OptionError
+        If it is none, or K is not from 0 to N - 1.
+    """
+    from pileupcnn.errors import OptionError
+
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or int(found[1]) >= int(found[2]):
+        raise OptionError(
+            f"--task {text}: give K/N, the task and how many there are; K from 0 to N - 1"
+        )
+    return int(found[1]), int(found[2])
+
+
+@contextmanager
+def progress_bar(*, show: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, told base pairs done and in all."""
+    from tqdm import tqdm
+
+    with tqdm(unit="bp", unit_scale=True, disable=not show, smoothing=0.05) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def summary(statistics: Statistics, results: str) -> list[str]:
+    """What a run did, in lines; `results` is what it wrote."""
+    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in statistics.seconds.items())
+    skipped = ", ".join(f"{value:,} {reason}" for reason, value in statistics.skipped.items())
+    lines = [
+        f"stage seconds: {stages}",
+        f"GIL held: {statistics.gil_share:.1%} of block time at most",
+        f"reads skipped: {skipped or 'none'}",
+        f"candidates: {statistics.candidates:,}, {results}: {statistics.records:,}",
+    ]
+    if statistics.dropped:
+        lines.append(f"candidates dropped at contig ends: {statistics.dropped:,}")
+    return lines

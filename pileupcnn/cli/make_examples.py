@@ -1,0 +1,219 @@
+"""``pileupcnn make-examples``: aligned reads to files of images, the first of three stages."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from pileupcnn.cli import common
+
+if TYPE_CHECKING:
+    from pileupcnn.calling import Statistics
+    from pileupcnn.regions import Region
+    from pileupcnn.stages.make_examples import Truth
+
+logger = logging.getLogger(__name__)
+
+
+def run_make_examples(
+    ref: str | Path,
+    reads: Sequence[str | Path],
+    examples: str | Path,
+    *,
+    candidates: str | Path | None = None,
+    regions: Sequence[str] = (),
+    task: int | None = None,
+    shard_scheme: Literal["blocks", "deepvariant"] = "blocks",
+    truth: str | Path | None = None,
+    confident: str | Path | None = None,
+    model: str | Path | None = None,
+    sample: str | None = None,
+    threads: int = 1,
+    deepvariant_compat: bool = False,
+    overrides: dict[str, Any] | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+) -> Statistics:
+    """Write images of one sample's candidates.
+
+    Parameters
+    ----------
+    ref, reads, regions, model, sample, threads, deepvariant_compat, overrides, progress
+        As for `run_call`; the model's settings decide what is drawn.
+    examples : path
+        TFRecord file, or ``name@N[.ext]`` for N of them; compressed if it ends
+        in ``.gz``.
+    candidates : path, optional
+        As many files for the candidates (DeepVariantCall).
+    task : int, optional
+        Write only this one of the N files, counted from 0.
+    shard_scheme : {"blocks", "deepvariant"}
+        How the genome is dealt out: in blocks, which gives the very results of
+        ``call``, or in single partitions, as DeepVariant does.
+    truth, confident : path, optional
+        Both or none: VCF and BED, for labelled examples.
+
+    Returns
+    -------
+    Statistics
+        Its `records` are the examples.
+
+    Raises
+    ------
+    PileupCNNError
+        If something the user can mend is wrong; then nothing is written.
+    """
+    from pileupcnn.calling import Statistics
+    from pileupcnn.errors import OptionError
+    from pileupcnn.model import DEFAULT_MODEL, load_bundle
+    from pileupcnn.stages.make_examples import ExampleRun
+
+    example_files, candidate_files = _outputs(examples, candidates, task)
+    if (truth is None) != (confident is None):
+        raise OptionError("--truth and --confident go together: give both, or none of them")
+    bundle = load_bundle(model or DEFAULT_MODEL)
+    settings = common.override_settings(bundle, overrides or {})
+    inputs = common.open_inputs(ref, reads, settings, sample, regions)
+    known, wanted = None, inputs.regions
+    if truth is not None and confident is not None:
+        known, wanted = _labelled(Path(truth), Path(confident), inputs)
+    statistics = Statistics()
+    total = sum(map(len, wanted)) // (1 if task is None else len(example_files))
+    done = 0
+
+    def report(length: int) -> None:
+        nonlocal done
+        done += length
+        if progress is not None:
+            progress(done, total)
+
+    ExampleRun(
+        reads,
+        ref,
+        settings,
+        inputs.sample,
+        wanted,
+        known,
+        threads=threads,
+        drop_at_ends=deepvariant_compat,
+        progress=report,
+    ).write(example_files, candidate_files, statistics, task=task, scheme=shard_scheme)
+    return statistics
+
+
+def _outputs(
+    examples: str | Path, candidates: str | Path | None, task: int | None
+) -> tuple[list[Path], list[Path]]:
+    """Files of examples and candidates, as many of each."""
+    from pileupcnn.errors import OptionError
+    from pileupcnn.tfrecords import output_paths
+
+    example_files = output_paths(examples)
+    candidate_files = [] if candidates is None else output_paths(candidates)
+    if candidate_files and len(candidate_files) != len(example_files):
+        raise OptionError(
+            f"--candidates {candidates}: {len(candidate_files)} files, but --examples {examples} "
+            f"{len(example_files)}; give both the same number of shards"
+        )
+    if task is not None and task >= len(example_files):
+        raise OptionError(
+            f"--task {task}: --examples {examples} stands for {len(example_files)} files, "
+            "numbered from 0; give one of them, or more files as name@N"
+        )
+    return example_files, candidate_files
+
+
+def _labelled(
+    truth: Path, confident: Path, inputs: common.ReadInputs
+) -> tuple[Truth, list[Region]]:
+    """The truth, and where it is complete within the regions."""
+    from pileupcnn.errors import InputError
+    from pileupcnn.labels import ConfidentRegions
+    from pileupcnn.regions import merge, read_bed
+    from pileupcnn.stages.make_examples import Truth
+    from pileupcnn.vcf import TruthReader
+
+    contigs = list(inputs.contigs)
+    TruthReader(truth, contigs).close()
+    bed = ConfidentRegions(read_bed(confident, inputs.contigs))
+    wanted = merge(bed.intersect(inputs.regions), contigs)
+    if not wanted:
+        raise InputError(
+            f"{confident}: no interval on a contig of the reads within the regions; compare the "
+            "contig names"
+        )
+    return Truth(truth, tuple(contigs), bed), wanted
+
+
+@click.command()
+@common.reads_options
+@click.option(
+    "--examples",
+    required=True,
+    help="TFRecord file to write, or name@N[.gz] for N shards; compressed by the suffix .gz.",
+)
+@click.option("--candidates", help="Write the candidates, too: as many files as --examples.")
+@common.regions_option
+@click.option("--task", type=click.IntRange(0), help="Write this shard only.  [default: all]")
+@click.option(
+    "--shard-scheme",
+    type=click.Choice(["blocks", "deepvariant"]),
+    default="blocks",
+    show_default=True,
+    help="How the genome is dealt out to shards; deepvariant: in single partitions.",
+)
+@click.option("--truth", help="Indexed VCF or BCF with genotypes: examples get labels.")
+@click.option("--confident", help="BED: where the truth is complete.")
+@common.model_option
+@common.sample_option
+@common.threads_option
+@common.compat_option
+@common.quiet_option
+@common.setting_options
+def make_examples(
+    ref: str,
+    reads: tuple[str, ...],
+    examples: str,
+    candidates: str | None,
+    regions: tuple[str, ...],
+    task: int | None,
+    shard_scheme: Literal["blocks", "deepvariant"],
+    truth: str | None,
+    confident: str | None,
+    model: str | None,
+    sample: str | None,
+    threads: int,
+    deepvariant_compat: bool,
+    quiet: bool,
+    **overrides: Any,
+) -> None:
+    """Draw images of candidate variants into TFRecord files of tf.Examples.
+
+    The model decides what is drawn; it is not run. Beside each file lies
+    FILE.example_info.json, which call-variants needs.
+    """
+    with common.progress_bar(show=sys.stderr.isatty() and not quiet) as progress:
+        statistics = run_make_examples(
+            ref,
+            reads,
+            examples,
+            candidates=candidates,
+            regions=regions,
+            task=task,
+            shard_scheme=shard_scheme,
+            truth=truth,
+            confident=confident,
+            model=model,
+            sample=sample,
+            threads=threads,
+            deepvariant_compat=deepvariant_compat,
+            overrides=common.given(overrides),
+            progress=progress,
+        )
+    if not quiet:
+        for line in common.summary(statistics, "examples"):
+            logger.info(line)

@@ -1,0 +1,106 @@
+"""``example_info.json``: what lies beside a file of examples and describes them."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pileupcnn.errors import InputError, OutputError
+
+SCHEMA_VERSION = "1.9.0"
+"""The version of DeepVariant whose files these are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleInfo:
+    """Description of one file of examples.
+
+    Attributes
+    ----------
+    shape : tuple of int or None
+        Rows, columns and channels of the images; None if there is none.
+    channels : tuple of int
+        Numbers of the channels (`pileup.Channel`), in order.
+    blocks : tuple of int or None
+        Records of each block, in order, empty ones included; they add up to
+        the file's. None if the file is not made of blocks.
+    """
+
+    shape: tuple[int, ...] | None
+    channels: tuple[int, ...]
+    blocks: tuple[int, ...] | None = None
+
+
+def info_path(examples: str | Path) -> Path:
+    """Where the description of a file of examples lies."""
+    return Path(f"{examples}.example_info.json")
+
+
+def write_info(examples: str | Path, info: ExampleInfo) -> None:
+    """Write the description of a file of examples; it appears when it is complete.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    fields: dict[str, Any] = {
+        "version": SCHEMA_VERSION,
+        "shape": info.shape,
+        "channels": info.channels,
+    }
+    if info.blocks is not None:
+        fields["blocks"] = info.blocks
+    path = info_path(examples)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(fields))
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another name"
+        ) from error
+
+
+def read_info(examples: str | Path) -> ExampleInfo | None:
+    """The description of a file of examples; None if there is none.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is something else.
+    """
+    path = info_path(examples)
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); make the examples again, with this file"
+        ) from error
+    try:
+        blocks = fields.get("blocks")
+        return ExampleInfo(
+            None if fields["shape"] is None else _numbers(fields["shape"]),
+            _numbers(fields["channels"]),
+            None if blocks is None else _numbers(blocks),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: does not describe examples ('shape', 'channels' or 'blocks' is missing or "
+            "wrong); make the examples again, with this file"
+        ) from error
+
+
+def _numbers(values: Any) -> tuple[int, ...]:
+    """A list of natural numbers."""
+    if not isinstance(values, list) or not all(type(v) is int and v >= 0 for v in values):
+        raise ValueError(values)
+    return tuple(values)

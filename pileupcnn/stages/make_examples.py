@@ -1,0 +1,381 @@
+"""First stage: aligned reads to files of examples (images with their candidates)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+
+from pileupcnn import runners
+from pileupcnn.calling import (
+    BlockExamples,
+    BlockScanner,
+    Statistics,
+    counted,
+    images_of,
+)
+from pileupcnn.examples import ExampleSettings, RunExamples
+from pileupcnn.labels import DROPPED, ConfidentRegions, label_images, true_genotype
+from pileupcnn.messages.convert import (
+    Site,
+    candidate_site,
+    candidate_support,
+    encode_candidate,
+    encode_example,
+    site_to_variant,
+)
+from pileupcnn.messages.variants_pb2 import Variant
+from pileupcnn.pileup import ImagePlan, PileupSpec
+from pileupcnn.regions import BLOCK_PARTITIONS, Block, Region, blocks, partitions
+from pileupcnn.stages.example_info import ExampleInfo, info_path, write_info
+from pileupcnn.tfrecords import RecordWriter
+from pileupcnn.vcf import TruthReader, TruthVariant
+
+IMAGES = 32
+"""Images drawn at once."""
+
+Scheme = Literal["blocks", "deepvariant"]
+"""How the genome is dealt out to shards: in blocks, or in DeepVariant's single partitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Known variants, for labels.
+
+    Attributes
+    ----------
+    variants : Path
+        Indexed VCF or BCF.
+    contigs : tuple of str
+        As for `TruthReader`.
+    confident : ConfidentRegions
+        Candidates outside become no examples.
+    """
+
+    variants: Path
+    contigs: tuple[str, ...]
+    confident: ConfidentRegions
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleRun:
+    """A run of ``make-examples``.
+
+    Attributes
+    ----------
+    reads, reference, settings, sample
+        As for `ExampleMaker`, of which each thread has one.
+    regions : sequence of Region
+        Merged, in order.
+    truth : Truth, optional
+        If given, examples have labels.
+    threads : int
+    drop_at_ends : bool
+        As for `BlockScanner`.
+    progress : callable
+        Told the base pairs of each block when it is done.
+    """
+
+    reads: Sequence[str | Path]
+    reference: str | Path
+    settings: ExampleSettings
+    sample: str
+    regions: Sequence[Region]
+    truth: Truth | None = None
+    threads: int = 1
+    drop_at_ends: bool = False
+    progress: Callable[[int], object] = lambda _: None
+
+    def write(
+        self,
+        examples: Sequence[Path],
+        candidates: Sequence[Path],
+        statistics: Statistics,
+        *,
+        task: int | None = None,
+        scheme: Scheme = "blocks",
+    ) -> None:
+        """Write the shards, each with its ``example_info.json``.
+
+        Parameters
+        ----------
+        examples : sequence of Path
+            A file for each shard. What is no regular file gets no
+            ``example_info.json``.
+        candidates : sequence of Path
+            As many, for the candidates; or none.
+        statistics : Statistics
+            Filled meanwhile; its `records` are the examples.
+        task : int, optional
+            Write this shard only.
+        scheme : {"blocks", "deepvariant"}
+
+        Raises
+        ------
+        PileupCNNError
+            If an input is damaged, reads and reference do not belong together,
+            or an output cannot be written; then nothing is.
+        """
+        numbers = range(len(examples)) if task is None else [task]
+        size = self.settings.reads.partition_size
+        dealt = _deal(self.regions, size, len(examples), scheme)
+        work = ((shard, block) for shard, block in dealt if shard in numbers)
+        with ExitStack() as stack:
+            shards = {
+                number: stack.enter_context(
+                    _ShardWriter(
+                        examples[number],
+                        candidates[number] if candidates else None,
+                        self.settings.pileup,
+                        in_blocks=scheme == "blocks",
+                    )
+                )
+                for number in numbers
+            }
+            done = counted(
+                runners.run(
+                    lambda: self._make_encoder(numbers[0], bool(candidates)), work, self.threads
+                ),
+                self.reads,
+                self.reference,
+                statistics,
+            )
+            with closing(done) as stream:
+                for encoded in stream:
+                    with statistics.timed("write"):
+                        shards[encoded.shard].add(encoded)
+                    statistics.records += len(encoded.examples)
+                    self.progress(encoded.length)
+
+    def _make_encoder(self, first_block: int, with_candidates: bool) -> _BlockEncoder:
+        scanner = BlockScanner(
+            self.reads,
+            self.reference,
+            self.settings,
+            self.sample,
+            first_block=first_block,
+            drop_at_ends=self.drop_at_ends,
+        )
+        labeller = None if self.truth is None else _Labeller(self.truth, Path(self.reads[0]).name)
+        return _BlockEncoder(scanner, self.settings.pileup, self.sample, labeller, with_candidates)
+
+
+def _deal(
+    regions: Iterable[Region], size: int, shards: int, scheme: Scheme
+) -> Iterator[tuple[int, Block]]:
+    """The blocks of all shards, each with its shard's number.
+
+    The first block of shard `k` has the index `k`.
+    """
+    if scheme == "blocks":
+        for block in blocks(regions, size):
+            yield block.index % shards, block
+        return
+    pending: list[list[Region]] = [[] for _ in range(shards)]
+    rounds = [0] * shards
+    for index, partition in enumerate(partitions(regions, size)):
+        shard = index % shards
+        pending[shard].append(partition)
+        if len(pending[shard]) == BLOCK_PARTITIONS:
+            yield shard, Block(shard + rounds[shard] * shards, tuple(pending[shard]))
+            rounds[shard] += 1
+            pending[shard] = []
+    for shard, rest in enumerate(pending):
+        if rest:
+            yield shard, Block(shard + rounds[shard] * shards, tuple(rest))
+
+
+@dataclass(slots=True)
+class _EncodedBlock:
+    """The records of one block.
+
+    Attributes
+    ----------
+    shard : int
+    length : int
+        Base pairs covered.
+    examples, candidates : list of bytes
+    statistics : Statistics
+    """
+
+    shard: int
+    length: int
+    examples: list[bytes]
+    candidates: list[bytes]
+    statistics: Statistics
+
+
+class _Labeller:
+    """Gives the images of runs their labels; one thread's own."""
+
+    def __init__(self, truth: Truth, reads_name: str) -> None:
+        self.reads_name = reads_name
+        self._confident = truth.confident
+        self._truth = TruthReader(truth.variants, truth.contigs)
+
+    def close(self) -> None:
+        self._truth.close()
+
+    def label(self, made: RunExamples) -> tuple[list[int], dict[int, list[TruthVariant]]]:
+        """Labels of the images of a run, those without one taken out; truth by start."""
+        contig, candidates = made.candidates.contig, made.candidates
+        if not len(candidates):
+            return [], {}
+        around = Region(contig, int(candidates.start[0]), int(candidates.start[-1]) + 1)
+        truth = self._truth.fetch(around)
+        labels = label_images(candidates, made.plan, truth, self._confident)
+        kept = labels != DROPPED
+        made.plan = ImagePlan(made.plan.candidate[kept], made.plan.alts[kept])
+        by_start: dict[int, list[TruthVariant]] = {}
+        for variant in truth:
+            by_start.setdefault(variant.start, []).append(variant)
+        return labels[kept].tolist(), by_start
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What an example holds besides its image."""
+
+    variant: Variant
+    alts: tuple[int, ...]
+    label: int | None
+
+
+class _BlockEncoder:
+    """Scans, draws and encodes blocks; one thread's own."""
+
+    def __init__(
+        self,
+        scanner: BlockScanner,
+        spec: PileupSpec,
+        sample: str,
+        labeller: _Labeller | None,
+        with_candidates: bool,
+    ) -> None:
+        self._scanner = scanner
+        self._sample = sample
+        self._labeller = labeller
+        self._with_candidates = with_candidates
+        self._images = np.empty((IMAGES, *spec.shape), np.uint8)
+
+    def close(self) -> None:
+        """Close the thread's files."""
+        self._scanner.close()
+        if self._labeller is not None:
+            self._labeller.close()
+
+    def __call__(self, item: tuple[int, Block], /) -> _EncodedBlock:
+        """The records of one block of a shard."""
+        shard, block = item
+        made = self._scanner(block)
+        with made.statistics.timed("encode"):
+            described, candidates = self._describe(made)
+        rows = iter(described)
+        encoded = []
+        for batch in made.batches(self._images):
+            with made.statistics.timed("encode"):
+                for image in batch:
+                    row = next(rows)
+                    encoded.append(encode_example(image, row.variant, row.alts, row.label))
+        return _EncodedBlock(shard, made.length, encoded, candidates, made.statistics)
+
+    def _describe(self, block: BlockExamples) -> tuple[list[_Described], list[bytes]]:
+        """What belongs to each image of a block, in order; its candidates, if wanted."""
+        described: list[_Described] = []
+        candidates: list[bytes] = []
+        for made in block.runs:
+            labels: Iterator[int] | None = None
+            truth: dict[int, list[TruthVariant]] = {}
+            reads_name = ""
+            if self._labeller is not None:
+                found, truth = self._labeller.label(made)
+                labels, reads_name = iter(found), self._labeller.reads_name
+            last, variant = -1, Variant()
+            for index, alts in images_of(made.plan):
+                if index != last:
+                    site = self._site(made, index, truth if labels is not None else None)
+                    last, variant = index, site_to_variant(site, reads_name)
+                    if self._with_candidates:
+                        support = candidate_support(made.candidates, made.reads, index)
+                        candidates.append(encode_candidate(site, support))
+                described.append(
+                    _Described(variant, alts, None if labels is None else next(labels))
+                )
+        return described, candidates
+
+    def _site(
+        self, made: RunExamples, index: int, truth: dict[int, list[TruthVariant]] | None
+    ) -> Site:
+        """One candidate; with its true genotype if there is a truth."""
+        site = candidate_site(made.candidates, index, self._sample)
+        if truth is None:
+            return site
+        there = truth.get(site.start)
+        pair = true_genotype(site.alleles, there) if there else (0, 0)
+        return replace(site, genotype=pair)
+
+
+class _ShardWriter:
+    """The files of one shard, which appear under their names when all is well."""
+
+    def __init__(
+        self, examples: Path, candidates: Path | None, spec: PileupSpec, *, in_blocks: bool
+    ) -> None:
+        self._path = examples
+        self._spec = spec
+        self._blocks: list[int] | None = [] if in_blocks else None
+        self._described = not examples.exists() or examples.is_file()
+        self._stack = ExitStack()
+        try:
+            self._examples = self._stack.enter_context(RecordWriter(examples))
+            self._candidates = (
+                None if candidates is None else self._stack.enter_context(RecordWriter(candidates))
+            )
+        except BaseException as error:
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def __enter__(self) -> _ShardWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # the description comes first: an example file without one would be read otherwise
+        if kind is None and self._described:
+            try:
+                write_info(self._path, self._info())
+            except BaseException as error:
+                self._stack.__exit__(type(error), error, error.__traceback__)
+                raise
+        try:
+            self._stack.__exit__(kind, value, trace)
+        except BaseException:
+            with suppress(OSError):
+                info_path(self._path).unlink()
+            raise
+
+    def add(self, block: _EncodedBlock) -> None:
+        """Append a block."""
+        for record in block.examples:
+            self._examples.write(record)
+        if self._candidates is not None:
+            for record in block.candidates:
+                self._candidates.write(record)
+        if self._blocks is not None:
+            self._blocks.append(len(block.examples))
+
+    def _info(self) -> ExampleInfo:
+        return ExampleInfo(
+            shape=self._spec.shape if self._examples.count else None,
+            channels=tuple(map(int, self._spec.channels)),
+            blocks=None if self._blocks is None else tuple(self._blocks),
+        )

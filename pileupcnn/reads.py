@@ -175,6 +175,9 @@ class Scanner:
         self.sample, self._read_groups = _choose_sample(self._files, sample)
         self.lengths = _common_lengths(self._files)
         self.skipped: Counter[str] = Counter()
+        # where the last sweep ended, so that the next need not read the same records again
+        self._swept: Region | None = None
+        self._offsets = [0] * len(self._files)
 
     def __enter__(self) -> Scanner:
         return self
@@ -214,8 +217,17 @@ class Scanner:
             settings.excluded_flags,
         )
         contig = run[0].contig
-        for file, size, groups in zip(self._files, self._sizes, self._read_groups, strict=True):
-            problem = sweep.add_file(file, file.get_tid(contig), size, groups)
+        follows = self._swept is not None and (
+            self._swept.contig == contig and self._swept.end <= run[0].start
+        )
+        for i, (file, size) in enumerate(zip(self._files, self._sizes, strict=True)):
+            problem, self._offsets[i] = sweep.add_file(
+                file,
+                file.get_tid(contig),
+                size,
+                self._read_groups[i],
+                self._offsets[i] if follows else 0,
+            )
             if problem:
                 name = file.filename.decode()
                 where = Region(contig, run[0].start, run[-1].end)
@@ -224,6 +236,7 @@ class Scanner:
                     f"its index, check it with 'samtools quickcheck {name}', then run "
                     f"'samtools sort' if needed and 'samtools index' again"
                 )
+        self._swept = Region(contig, run[0].start, run[-1].end)
         self.skipped.update(sweep.skip_counts())
         return ReadBatch(contig, **sweep.arrays())
 

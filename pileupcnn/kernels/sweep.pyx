@@ -16,6 +16,7 @@ from pysam.libcalignmentfile cimport AlignmentFile
 from pysam.libchtslib cimport (
     bam1_t,
     bam_destroy1,
+    bam_endpos,
     bam_get_cigar,
     bam_get_qname,
     bam_get_qual,
@@ -109,6 +110,17 @@ cdef uint32_t QUERY_OPS = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 7 | 1 << 8
 cdef uint32_t REFERENCE_OPS = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 7 | 1 << 8
 
 
+cdef void skip_to(hts_itr_t *iterator, uint64_t earliest) noexcept nogil:
+    """Cut what lies before a virtual offset from the chunks that an iterator will read."""
+    cdef int i, kept = 0
+    for i in range(iterator.n_off):
+        if iterator.off[i].v > earliest:
+            iterator.off[kept] = iterator.off[i]
+            iterator.off[kept].u = max(iterator.off[kept].u, earliest)
+            kept += 1
+    iterator.n_off = kept
+
+
 cdef struct Filters:
     int min_mapping_quality
     uint16_t excluded_flags
@@ -144,6 +156,7 @@ cdef class ReadSweep:
     cdef vector[Twister32] twisters
     cdef vector[int32_t] slots
     cdef int32_t unheld
+    cdef uint64_t next_offset
 
     def __cinit__(
         self, int64_t[::1] starts, int64_t[::1] ends, int max_reads, int min_mapping_quality,
@@ -165,8 +178,11 @@ cdef class ReadSweep:
         self.name_offset.push_back(0)
         self.unheld = 0
 
-    def add_file(self, AlignmentFile file, int tid, int64_t file_size, list read_groups):
-        """Sweep one file; return an empty string, or what is wrong with it.
+    def add_file(
+        self, AlignmentFile file, int tid, int64_t file_size, list read_groups,
+        uint64_t earliest=0,
+    ):
+        """Sweep one file; return what is wrong with it, and where the next sweep may start.
 
         Parameters
         ----------
@@ -178,6 +194,17 @@ cdef class ReadSweep:
             Bytes; 0 for a file whose index holds no offsets into it (CRAM).
         read_groups : list of bytes
             IDs of the read groups to take; empty for all records.
+        earliest : int
+            Virtual offset before which no record overlaps the run. The index
+            knows it to 16 kb only; a sweep that has just ended knows better.
+
+        Returns
+        -------
+        problem : str
+            Empty if there is none.
+        offset : int
+            Virtual offset before which no record overlaps what lies right of
+            the run.
         """
         cdef vector[char *] groups
         cdef bytes group
@@ -189,19 +216,20 @@ cdef class ReadSweep:
         cdef double began
         with nogil:
             began = thread_seconds()
-            status = self._sweep(handle, index, tid, file_size, groups)
+            status = self._sweep(handle, index, tid, file_size, groups, earliest)
             count_released(began)
-        return {
+        problem = {
             0: "",
             1: "the index cannot be read",
             2: "the index points past the end of the file",
             3: "a record cannot be read",
             4: "the records are not sorted by position",
         }[status]
+        return problem, self.next_offset
 
     cdef int _sweep(
         self, htsFile *handle, hts_idx_t *index, int tid, int64_t file_size,
-        vector[char *] &groups,
+        vector[char *] &groups, uint64_t earliest,
     ) noexcept nogil:
         cdef int64_t n = self.starts.shape[0], previous = -1
         cdef int64_t run_start = self.starts[0], run_end = self.ends[n - 1]
@@ -217,9 +245,16 @@ cdef class ReadSweep:
                 ):
                     sam_itr_destroy(iterator)
                     return 2
+        skip_to(iterator, earliest)
+        self.next_offset = 0
+        cdef uint64_t offset = iterator.off[0].u if iterator.n_off else 0
         cdef bam1_t *record = bam_init1()
         while True:
+            offset = max(offset, iterator.curr_off)
             got = sam_itr_next(handle, iterator, record)
+            if self.next_offset == 0 and (got < 0 or bam_endpos(record) > run_end):
+                # records skipped in between are read again, which does no harm
+                self.next_offset = offset
             if got < 0:
                 if got < -1:
                     status = 3

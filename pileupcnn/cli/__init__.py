@@ -7,12 +7,14 @@ they are run, so that ``--help`` loads nothing heavy.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import logging
 import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from types import FrameType
 
 import click
@@ -67,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
+    _keep_freed_memory()
     _log_to_stderr()
     signal.signal(signal.SIGTERM, _terminate)
     code = _run(arguments, debug)
@@ -115,6 +118,19 @@ def _run(arguments: list[str], debug: bool) -> int:
         )
         return 1
     return 0
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep freed buffers for the next block, which needs the same ones again.
+
+    Giving them back to the system and getting them anew costs a quarter of the
+    time of scanning. With another C library nothing is done.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+        mallopt(trim_threshold, 1 << 30)
+        mallopt(mmap_threshold, 1 << 30)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -84,6 +84,7 @@ cdef class AlleleCounter:
     cdef vector[int32_t] position_offset
     cdef vector[Group] groups, kept
     cdef Allele pending
+    cdef bint may_repeat
     # output
     cdef vector[int64_t] out_start, out_end, allele_offset, base_out, support_offset
     cdef vector[int32_t] out_partition, depth, allele_depth, support
@@ -125,7 +126,7 @@ cdef class AlleleCounter:
             for k in range(<int32_t>starts.shape[0]):
                 self._count_partition(k, starts[k], ends[k])
                 self._sort_alleles()
-                if self._has_twins(k):
+                if self.may_repeat or self._has_twins(k):
                     self._drop_overwritten()
                 self._call_partition(k)
             count_released(began)
@@ -136,6 +137,7 @@ cdef class AlleleCounter:
         self.interval_length = <int32_t>(end - start)
         self.reference_count.assign(self.interval_length, 0)
         self.alleles.clear()
+        self.may_repeat = False
         for i in range(self.partition_offset[k], self.partition_offset[k + 1]):
             self._walk(self.partition_reads[i])
 
@@ -216,6 +218,15 @@ cdef class AlleleCounter:
             self.alleles.push_back(self.pending)
         self.pending.position = -1
 
+    cdef void _commit_before_skipped(self) noexcept nogil:
+        """Commit before an allele with an unknown base, which itself does not count.
+
+        What follows may have the position of what is committed, and then
+        replaces it: one read has one allele at a position.
+        """
+        self._commit()
+        self.may_repeat = True
+
     cdef void _anchored(
         self, int32_t read, uint8_t type, int64_t off, int64_t at, uint32_t length, bint at_start
     ) noexcept nogil:
@@ -231,21 +242,21 @@ cdef class AlleleCounter:
         elif shift + position >= 0:
             anchor = self.reference[shift + position]
         if not IS_BASE[anchor]:
-            self._commit()
+            self._commit_before_skipped()
             return
         if type == DELETION:
             source = shift + off
             if source + length > self.reference.shape[0]:
-                self._commit()
+                self._commit_before_skipped()
                 return
             for i in range(length):
                 if not IS_BASE[self.reference[source + i]]:
-                    self._commit()
+                    self._commit_before_skipped()
                     return
         else:
             for i in range(length):
                 if not IS_BASE[self.bases[at + i]]:
-                    self._commit()
+                    self._commit_before_skipped()
                     return
                 total += self.qualities[at + i]
         self._commit_unless_at(position)
@@ -280,7 +291,7 @@ cdef class AlleleCounter:
         return False
 
     cdef void _drop_overwritten(self) noexcept nogil:
-        """Of two alleles of twins at one position only the later counts."""
+        """Of two alleles of a read, or of twins, at one position only the later counts."""
         cdef int32_t p, i, j, begin = 0, end, kept = 0
         for p in range(self.interval_length):
             end = self.position_offset[p + 1]

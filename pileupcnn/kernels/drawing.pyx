@@ -399,7 +399,7 @@ cdef class Drawer:
     ) noexcept nogil:
         cdef int64_t column = position - variant_start + (self.width - 1) // 2
         cdef uint8_t *pixel
-        if column < 0 or column >= self.width:
+        if column < 0 or column >= self.width or position < 0:
             return True
         if position == variant_start and self.qualities[base] < self.min_quality:
             return False

@@ -153,7 +153,7 @@ cdef class Drawer:
             elif channels[i] == BASE_DIFFERS_FROM_REF:
                 self.differs_layer = i
         self.fixed.resize(self.channel_count)
-        self.drawn.resize((height - reference_rows) * width * self.channel_count)
+        self.drawn.resize(<size_t>(height - reference_rows) * width * self.channel_count)
 
     def draw(
         self, reads, candidates, const int32_t[::1] candidate, const int32_t[:, ::1] alts,
@@ -213,7 +213,7 @@ cdef class Drawer:
         for j in range(begin, end):
             self.supports[self.twin[support[j]]] = value
 
-    cdef void _collect(self, int32_t k, int64_t start, int64_t end) noexcept nogil:
+    cdef int _collect(self, int32_t k, int64_t start, int64_t end) except -1 nogil:
         """The partition's reads near the variant, cut to the image's window."""
         cdef int64_t i, half = (self.width - 1) // 2
         cdef int64_t left = max(start - half, 0), right = min(end + half, self.contig_length)
@@ -233,7 +233,7 @@ cdef class Drawer:
         if self.order.size() > <size_t>(self.height - self.reference_rows):
             shuffle(self.order.data(), <int32_t>self.order.size(), _ROW_SEED)
 
-    cdef void _trim(self, int32_t read, int64_t left_edge, int64_t right_edge) noexcept nogil:
+    cdef int _trim(self, int32_t read, int64_t left_edge, int64_t right_edge) except -1 nogil:
         """Cut a read to [left_edge, right_edge); keep it if enough of it is left."""
         cdef int64_t left = max(left_edge - self.start[read], 0), advance, base_count = 0
         cdef int64_t need = max(0, right_edge - max(left_edge, self.start[read])), span = 0
@@ -310,7 +310,7 @@ cdef class Drawer:
         for i in range(1, self.reference_rows):
             memcpy(image + i * row_bytes, image, row_bytes)
 
-    cdef void _draw_reads(self, int64_t variant_start, uint8_t *image) noexcept nogil:
+    cdef int _draw_reads(self, int64_t variant_start, uint8_t *image) except -1 nogil:
         """Draw reads until the rows are full, then lay the rows out in order."""
         cdef size_t i
         cdef int32_t limit = self.height - self.reference_rows, read

@@ -230,7 +230,7 @@ cdef class ReadSweep:
     cdef int _sweep(
         self, htsFile *handle, hts_idx_t *index, int tid, int64_t file_size,
         vector[char *] &groups, uint64_t earliest,
-    ) noexcept nogil:
+    ) except -1 nogil:
         cdef int64_t n = self.starts.shape[0], previous = -1
         cdef int64_t run_start = self.starts[0], run_end = self.ends[n - 1]
         cdef int32_t first = 0
@@ -246,15 +246,18 @@ cdef class ReadSweep:
                     sam_itr_destroy(iterator)
                     return 2
         skip_to(iterator, earliest)
-        self.next_offset = 0
-        cdef uint64_t offset = iterator.off[0].u if iterator.n_off else 0
+        self.next_offset = earliest
+        cdef uint64_t offset = earliest
+        cdef bint passed = False
         cdef bam1_t *record = bam_init1()
         while True:
             offset = max(offset, iterator.curr_off)
             got = sam_itr_next(handle, iterator, record)
-            if self.next_offset == 0 and (got < 0 or bam_endpos(record) > run_end):
-                # records skipped in between are read again, which does no harm
+            if not passed and (got < 0 or bam_endpos(record) > run_end):
+                # all before this end left of the run's end; what the iterator skipped
+                # since is read again, which does no harm
                 self.next_offset = offset
+                passed = True
             if got < 0:
                 if got < -1:
                     status = 3
@@ -268,7 +271,9 @@ cdef class ReadSweep:
         sam_itr_destroy(iterator)
         return status
 
-    cdef int32_t _add(self, bam1_t *record, int32_t first, vector[char *] &groups) noexcept nogil:
+    cdef int32_t _add(
+        self, bam1_t *record, int32_t first, vector[char *] &groups
+    ) except -1 nogil:
         """Take one record; return the first partition a later record can overlap."""
         cdef int32_t n = <int32_t>self.starts.shape[0], k, slot, chosen = 0, index
         cdef int64_t start = record.core.pos, span = 0, query = 0, stop
@@ -317,13 +322,15 @@ cdef class ReadSweep:
     cdef int _skip(self, bam1_t *record, int64_t query, vector[char *] &groups) noexcept nogil:
         cdef uint16_t flag = record.core.flag, bad = flag & self.filters.excluded_flags
         cdef uint8_t *tag
+        cdef char *group
         cdef size_t i
         if groups.size():
             tag = bam_aux_get(record, "RG")
-            if tag == NULL:
+            group = bam_aux2Z(tag) if tag != NULL else NULL
+            if group == NULL:
                 return OTHER_SAMPLE
             for i in range(groups.size()):
-                if strcmp(bam_aux2Z(tag), groups[i]) == 0:
+                if strcmp(group, groups[i]) == 0:
                     break
             else:
                 return OTHER_SAMPLE
@@ -346,7 +353,7 @@ cdef class ReadSweep:
             return NO_BASES
         return KEPT if query == record.core.l_qseq else BAD_CIGAR
 
-    cdef int32_t _slot(self, int32_t k) noexcept nogil:
+    cdef int32_t _slot(self, int32_t k) except -2 nogil:
         """Where partition k puts its next read; -1 if the reservoir turns it away."""
         cdef int64_t seen = self.seen[k]
         self.seen[k] += 1
@@ -361,12 +368,12 @@ cdef class ReadSweep:
         )
         return <int32_t>draw if draw < <uint32_t>self.max_reads else -1
 
-    cdef void _release(self, int32_t index) noexcept nogil:
+    cdef int _release(self, int32_t index) except -1 nogil:
         self.holders[index] -= 1
         if self.holders[index] == 0:
             self.unheld += 1
 
-    cdef void _decode(self, bam1_t *record, int64_t start, int64_t end) noexcept nogil:
+    cdef int _decode(self, bam1_t *record, int64_t start, int64_t end) except -1 nogil:
         cdef int64_t length = record.core.l_qseq, at = self.bases.size(), i
         cdef uint8_t *packed = bam_get_seq(record)
         cdef uint8_t *unpacked
@@ -394,15 +401,16 @@ cdef class ReadSweep:
             self.qualities.end(), bam_get_qual(record), bam_get_qual(record) + length
         )
         self.base_offset.push_back(at + length)
-        self.cigar.insert(
-            self.cigar.end(), bam_get_cigar(record), bam_get_cigar(record) + record.core.n_cigar
-        )
+        for i in range(record.core.n_cigar):
+            # an operation of length 0 says nothing, but would be drawn and counted
+            if bam_get_cigar(record)[i] >> 4:
+                self.cigar.push_back(bam_get_cigar(record)[i])
         self.cigar_offset.push_back(self.cigar.size())
         self.names.insert(self.names.end(), <uint8_t *>name, <uint8_t *>name + name_length)
         self.name_offset.push_back(self.names.size())
         self.key.push_back(pileupcnn_hash(name, name_length) * 2 + number)
 
-    cdef void _compact(self) noexcept nogil:
+    cdef int _compact(self) except -1 nogil:
         """Drop the reads that no partition holds."""
         cdef int32_t n = <int32_t>self.start.size(), i, kept = 0
         cdef size_t k, j
@@ -443,7 +451,7 @@ cdef class ReadSweep:
         self.names.resize(self.name_offset[kept])
         self.unheld = 0
 
-    cdef void _find_twins(self) noexcept nogil:
+    cdef int _find_twins(self) except -1 nogil:
         """Point each read at the first with its name and number, by an open hash table."""
         cdef size_t size = 16, slot
         cdef int32_t i

@@ -3,11 +3,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pileupcnn.kernels.walk import AlleleWalk
 from pileupcnn.reads import ReadBatch
 
-class AlleleCounter:
-    matches: int
-    mismatches: int
+class AlleleCounter(AlleleWalk):
     def __init__(
         self,
         min_base_quality: int,

@@ -1,0 +1,3 @@
+class AlleleWalk:
+    matches: int
+    mismatches: int

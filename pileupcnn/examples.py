@@ -14,6 +14,7 @@ from pileupcnn.candidates import CandidateBatch, CandidateSettings, find_candida
 from pileupcnn.kernels.drawing import Drawer
 from pileupcnn.pileup import ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
 from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
+from pileupcnn.realign import RealignSettings, realign_reads
 from pileupcnn.reference import Reference, ReferenceWindow, common_contigs
 from pileupcnn.regions import Region
 
@@ -27,11 +28,14 @@ class ExampleSettings:
     reads : ReadSettings
     candidates : CandidateSettings
     pileup : PileupSpec
+    realign : RealignSettings, optional
+        None: reads are taken as aligned.
     """
 
     reads: ReadSettings = field(default_factory=ReadSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     pileup: PileupSpec = field(default_factory=PileupSpec)
+    realign: RealignSettings | None = None
 
 
 @dataclass(slots=True)
@@ -134,10 +138,13 @@ class ExampleMaker:
     def run_examples(self, run: tuple[Region, ...]) -> RunExamples:
         """Reads, candidates and image plan of one run of partitions."""
         reads = self.scanner.scan(run)
-        margin = self.settings.pileup.width // 2
+        realign = self.settings.realign
+        margin = max(self.settings.pileup.width // 2, realign.reach if realign else 0)
         start = min(run[0].start, int(reads.start.min(initial=run[0].start)))
         end = max(run[-1].end, int(reads.end.max(initial=run[-1].end)))
         window = self.reference.window(run[0].contig, start - margin, end + margin)
+        if realign:
+            reads = realign_reads(reads, run, window, realign)
         candidates = find_candidates(reads, run, window, self.settings.candidates)
         plan = plan_images(candidates)
         return RunExamples(

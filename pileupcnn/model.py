@@ -27,6 +27,7 @@ import json
 import os
 import shutil
 import tempfile
+import types
 import typing
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -324,9 +325,10 @@ def _unpack(path: Path, packed: bytes) -> tuple[NDArray[np.float32], ...]:
 def settings_to_json(settings: ExampleSettings) -> dict[str, Any]:
     """The settings as model.json and the packed store write them.
 
-    They say that reads were not realigned, for readers that can do so.
+    ``"realign": false`` says that reads are taken as aligned.
     """
-    return {"realign": False, **to_json(settings)}
+    fields = to_json(settings)
+    return {"realign": fields.pop("realign") or False, **fields}
 
 
 def settings_from_json(value: Mapping[str, Any]) -> ExampleSettings:
@@ -335,13 +337,14 @@ def settings_from_json(value: Mapping[str, Any]) -> ExampleSettings:
     Raises
     ------
     ValueError
-        If a field is missing, unknown or of another type, or reads must be
-        realigned.
+        If a field is missing, unknown or of another type.
     """
-    if value.get("realign") is not False:
-        raise ValueError("'settings.realign' is not false, and this version cannot realign reads")
-    rest = {name: item for name, item in value.items() if name != "realign"}
-    settings: ExampleSettings = from_json(ExampleSettings, rest, "settings")
+    fields = dict(value)
+    if fields.get("realign", False) is None:
+        raise ValueError("'settings.realign' is neither false nor an object")
+    if fields.get("realign") is False:
+        fields["realign"] = None
+    settings: ExampleSettings = from_json(ExampleSettings, fields, "settings")
     if settings.reads.partition_size < 1:
         raise ValueError("'settings.reads.partition_size' is not positive")
     return settings
@@ -364,8 +367,8 @@ def from_json(kind: Any, value: Any, where: str) -> Any:
     Parameters
     ----------
     kind : type
-        A dataclass, an enumeration, ``tuple[kind, ...]``, bool, int, float or
-        str.
+        A dataclass, an enumeration, ``tuple[kind, ...]``, ``kind | None``,
+        bool, int, float or str.
     value
         What ``json.loads`` gave.
     where : str
@@ -376,6 +379,9 @@ def from_json(kind: Any, value: Any, where: str) -> Any:
     ValueError
         If a field is missing, unknown or of another type.
     """
+    if isinstance(kind, types.UnionType):
+        (other,) = set(typing.get_args(kind)) - {types.NoneType}
+        return None if value is None else from_json(other, value, where)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ValueError(f"'{where}' is not an object")

@@ -7,7 +7,6 @@ be tested without a realigner.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import gzip
 import hashlib
@@ -23,6 +22,8 @@ from reference import Read, is_used, overlaps
 from reference.sampling import reservoir
 
 NA12878 = "NA12878_HiSeq_50x_hg19_chr20"
+SIMULATED = "HG002_sim_30x_GRCh38_chr20_5-6Mb"
+GRCH38 = Path("GRCh38_chr20_chr21_10Mb", "grch38.chr20_and_21_10M.fa.gz")
 ORACLE_SETS = (
     ("na12878", 287, 304),
     ("fuzz3", 216, 239),
@@ -105,7 +106,7 @@ def image_digest(image: NDArray[np.uint8]) -> str:
 def rows_of(path: Path) -> Iterator[list[str]]:
     """Fields of the lines of a table, its ``#`` line left out."""
     with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as lines:
-        yield from (row for row in csv.reader(lines, delimiter="\t") if row[0][0] != "#")
+        yield from (line.rstrip("\n").split("\t") for line in lines if line[0] != "#")
 
 
 def parse_span(text: str) -> tuple[str, int, int]:
@@ -118,6 +119,9 @@ def parse_span(text: str) -> tuple[str, int, int]:
 def oracle_paths(shared: Path, name: str) -> tuple[Path, Path, Path]:
     """Folder of answers, reads and reference of one set."""
     folder = shared / "data" / "deepvariant_oracle" / name
+    if name.startswith("sim30x"):
+        data = shared / "data" / SIMULATED
+        return folder, data / "HG002.sim30x.chr20_5-6Mb.bam", shared / "data" / GRCH38
     if name == "na12878":
         data = shared / "data" / NA12878
         return (

@@ -20,9 +20,17 @@ from pileupcnn import networks
 from pileupcnn.candidates import CandidateSettings
 from pileupcnn.errors import ModelError, OutputError
 from pileupcnn.examples import ExampleSettings
-from pileupcnn.model import Bundle, Classifier, load_bundle, save_bundle
+from pileupcnn.model import (
+    Bundle,
+    Classifier,
+    load_bundle,
+    save_bundle,
+    settings_from_json,
+    settings_to_json,
+)
 from pileupcnn.pileup import Channel, PileupSpec
 from pileupcnn.reads import ReadSettings
+from pileupcnn.realign import RealignSettings
 
 SPEC = PileupSpec(height=16, width=21, channels=(Channel.READ_BASE, Channel.STRAND))
 SETTINGS = ExampleSettings(
@@ -98,6 +106,12 @@ def test_what_was_saved_is_loaded(sound: Path, weights: list[np.ndarray]) -> Non
     assert json.loads((sound / "model.json").read_text())["settings"]["realign"] is False
 
 
+def test_settings_of_realignment_survive() -> None:
+    for realign in (None, RealignSettings(max_read_length=300)):
+        settings = ExampleSettings(realign=realign)
+        assert settings_from_json(json.loads(json.dumps(settings_to_json(settings)))) == settings
+
+
 def test_the_same_weights_give_the_same_bytes(
     sound: Path, weights: list[np.ndarray], tmp_path: Path
 ) -> None:
@@ -144,7 +158,8 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no read rows": (lambda f: f["image"].update(reference_rows=16), "cannot be drawn"),
     "text": (lambda f: f["image"].update(height="16"), "'settings.pileup.height' is not a int"),
     "true": (lambda f: f["image"].update(height=True), "is not a int"),
-    "realigned": (lambda f: f["settings"].update(realign=True), "cannot realign"),
+    "realigned": (lambda f: f["settings"].update(realign=True), "is not an object"),
+    "realigned null": (lambda f: f["settings"].update(realign=None), "neither false nor an object"),
     "no partition": (lambda f: f["settings"]["reads"].update(partition_size=0), "not positive"),
     "setting gone": (lambda f: f["settings"]["reads"].popitem(), "is missing"),
     "setting new": (lambda f: f["settings"]["reads"].update(x=1), "'settings.reads.x' is unknown"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -24,15 +24,22 @@ from deepvariant import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference import Read
+from reference import Read, overlaps
 from reference.assembly import assemble as slow_assemble
+from reference.windows import find_windows
 from strategies import Scene, joined, offsets, scenes, to_batch
 
 from pileupcnn.examples import ExampleMaker, ExampleSettings, RunExamples
 from pileupcnn.kernels.assembly import Assembler, assemble
 from pileupcnn.kernels.realign import STATES
 from pileupcnn.reads import ReadBatch
-from pileupcnn.realign import RealignSettings, list_windows, realign_reads
+from pileupcnn.realign import (
+    AssemblySettings,
+    RealignSettings,
+    WindowSettings,
+    list_windows,
+    realign_reads,
+)
 from pileupcnn.reference import ReferenceWindow
 from pileupcnn.regions import Block, Region, partitions
 
@@ -302,6 +309,17 @@ def test_whole_examples_are_deepvariant_s(
     assert equal == total
 
 
+def whole_window(scene: Scene) -> ReferenceWindow:
+    """All of a scene's contig."""
+    bases = np.frombuffer(scene.contig.encode(), np.uint8)
+    return ReferenceWindow("c", 0, bases, len(scene.contig))
+
+
+def regions_of(scene: Scene) -> tuple[Region, ...]:
+    """The scene's partitions as the package takes them."""
+    return tuple(Region("c", *span) for span in scene.partitions)
+
+
 def run_kernel(
     window: str, reads: list[tuple[int, str, list[int]]], flank: int
 ) -> tuple[str, int, list[str]]:
@@ -401,15 +419,46 @@ def test_256_haplotypes_are_kept_and_more_are_not() -> None:
 
 
 @SETTINGS
+@given(
+    scenes(max_copies=20),
+    st.sampled_from([3, 10, 80]),
+    st.sampled_from([40, 1_000]),
+    st.sampled_from([3, 10]),
+)
+def test_windows_are_those_of_the_slow_reference(
+    scene: Scene, distance: int, max_size: int, min_k: int
+) -> None:
+    """Windows and their assembly, small ones too, so that some fit into a random contig."""
+    settings = RealignSettings(
+        WindowSettings(distance=distance, max_size=max_size), AssemblySettings(min_k=min_k)
+    )
+    batch = to_batch(scene.reads, scene.partitions)
+    found = list_windows(batch, regions_of(scene), whole_window(scene), settings)
+    expected = []
+    for k, (start, end) in enumerate(scene.partitions):
+        reads = [read for read in scene.reads if overlaps(read, start, end)]
+        for window in find_windows(reads, scene.contig, start, end, 20, distance):
+            known = window[0] >= 0 and window[1] <= len(scene.contig)
+            if not known or window[1] - window[0] > max_size:
+                expected.append((k, *window, "skipped", 0, 0, ()))
+                continue
+            here = [read for read in reads if overlaps(read, *window)]
+            state, size, haplotypes = slow_assemble(
+                scene.contig[slice(*window)],
+                [(read.bases, read.qualities) for read in here if read.mapq >= 14],
+                min_k,
+            )
+            expected.append((k, *window, state, len(here), size, tuple(haplotypes)))
+    assert list(map(astuple, found)) == expected
+
+
+@SETTINGS
 @given(scenes())
 def test_realigned_reads_keep_everything_but_their_place(scene: Scene) -> None:
     reads: list[Read] = [read for read in scene.reads if read.mapq >= 5]
     before = to_batch(reads, scene.partitions)
-    window = ReferenceWindow(
-        "c", 0, np.frombuffer(scene.contig.encode(), np.uint8), len(scene.contig)
-    )
-    run = tuple(Region("c", *span) for span in scene.partitions)
-    after = realign_reads(before, run, window, RealignSettings())
+    run = regions_of(scene)
+    after = realign_reads(before, run, whole_window(scene), RealignSettings())
     n = len(before)
     for name in ("start", "end", "twin", "base_offset", "name_offset", "cigar_offset"):
         kept = len(getattr(before, name))

@@ -40,12 +40,13 @@ def has_cycle(edges: Edges) -> bool:
 def assemble(
     window: str,
     reads: Sequence[tuple[str, Sequence[int]]],
+    min_k: int = 10,
     max_k: int = 101,
     min_quality: int = 15,
     max_paths: int = 256,
 ) -> tuple[str, int, list[str]]:
     """State, the k chosen (0 without a graph) and, if assembled, the haplotypes."""
-    for k in range(10, min(max_k, len(window) - 1) + 1):
+    for k in range(min_k, min(max_k, len(window) - 1) + 1):
         known = kmers(window, k)
         if len(set(known)) < len(known):
             continue

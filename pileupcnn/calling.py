@@ -22,8 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn import runners
-from pileupcnn.errors import InputError
-from pileupcnn.examples import ExampleMaker, ExampleSettings, RunExamples
+from pileupcnn.examples import (
+    CHECKED_BASES,
+    ExampleMaker,
+    ExampleSettings,
+    RunExamples,
+    check_fit,
+)
 from pileupcnn.kernels.clock import released_seconds
 from pileupcnn.messages.convert import candidate_site, encode_call, site_to_variant
 from pileupcnn.model import Classifier
@@ -31,15 +36,6 @@ from pileupcnn.pileup import ImagePlan
 from pileupcnn.postprocess import Image, genotype, resolve_overlaps
 from pileupcnn.regions import Block, Region, blocks
 from pileupcnn.vcf import Record
-
-CHECKED_BASES = 100_000
-"""Aligned bases after which it is decided whether reads and reference belong together."""
-
-MIN_CHECKED_BASES = 5_000
-"""Fewest aligned bases to decide by, where the whole run has fewer than `CHECKED_BASES`."""
-
-MAX_MISMATCH_SHARE = 0.2
-"""More than this share of aligned bases unlike the reference: it is another one."""
 
 Result = TypeVar("Result")
 
@@ -55,6 +51,8 @@ class Statistics:
     gil_seconds : float
         Processor time outside kernels: at most so long the interpreter lock
         was held (TensorFlow, too, lets go of it at times).
+    cpu_seconds : float
+        Processor time of the whole process while the stream was read.
     skipped : Counter of str
         Records skipped, by reason.
     candidates, records, dropped : int
@@ -65,6 +63,7 @@ class Statistics:
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     gil_seconds: float = 0.0
+    cpu_seconds: float = 0.0
     skipped: Counter[str] = field(default_factory=Counter)
     candidates: int = 0
     records: int = 0
@@ -86,9 +85,8 @@ class Statistics:
 
     @property
     def gil_share(self) -> float:
-        """Share of the threads' time in which Python's interpreter lock was held, at most."""
-        total = sum(seconds for stage, seconds in self.seconds.items() if stage != "start")
-        return self.gil_seconds / total if total else 0.0
+        """Share of the processor time in which Python's interpreter lock was held, at most."""
+        return self.gil_seconds / self.cpu_seconds if self.cpu_seconds else 0.0
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -206,7 +204,7 @@ class BlockScanner:
         statistics.skipped.update(self._maker.scanner.skipped)
         if block.index == self._first_block:
             # another reference makes every position a candidate: say so before drawing them
-            check_fit(self._reads, self._reference, statistics, MIN_CHECKED_BASES)
+            check_fit(self._reads, self._reference, statistics.matches, statistics.mismatches)
         return BlockExamples(block.length, runs, statistics)
 
 
@@ -332,18 +330,6 @@ class BlockCaller(Generic[Result]):
         return BlockResults(block.length, results, examples.statistics)
 
 
-def check_fit(
-    reads: Sequence[str | Path], reference: str | Path, statistics: Statistics, enough: int
-) -> None:
-    """Raise InputError if `enough` bases were counted and too many are unlike the reference."""
-    total = statistics.matches + statistics.mismatches
-    if total >= enough and statistics.mismatches > MAX_MISMATCH_SHARE * total:
-        raise InputError(
-            f"{reads[0]}: {statistics.mismatches / total:.0%} of the aligned bases differ "
-            f"from {reference}; the reads were aligned to another reference, give that with --ref"
-        )
-
-
 class Counted(Protocol):
     """What comes of one block, with what was counted."""
 
@@ -371,9 +357,9 @@ def counted(
         decided = statistics.matches + statistics.mismatches >= CHECKED_BASES
         statistics.add(block.statistics)
         if not decided:
-            check_fit(reads, reference, statistics, CHECKED_BASES)
+            check_fit(reads, reference, statistics.matches, statistics.mismatches, CHECKED_BASES)
         yield block
-    check_fit(reads, reference, statistics, MIN_CHECKED_BASES)
+    check_fit(reads, reference, statistics.matches, statistics.mismatches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,10 +439,12 @@ class CallRun:
     ) -> Iterator[Result]:
         work = blocks(self.regions, self.settings.reads.partition_size)
         ours = (block for block in work if block.index % self.task.count == self.task.index)
+        began = time.process_time()
         done = runners.run(lambda: self._make_caller(finish), ours, self.threads)
         for block in counted(done, self.reads, self.reference, statistics):
             yield from block.results
             self.progress(block.length)
+            statistics.cpu_seconds = time.process_time() - began
 
     def _make_caller(
         self, finish: Callable[[BlockExamples, list[list[float]]], list[Result]]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pileupcnn.errors import check_range
 from pileupcnn.kernels.alleles import AlleleCounter
 from pileupcnn.reads import ReadBatch
 from pileupcnn.reference import ReferenceWindow
@@ -33,6 +34,13 @@ class CandidateSettings:
     min_count_indels: int = 2
     min_fraction_snps: float = 0.12
     min_fraction_indels: float = 0.06
+
+    def __post_init__(self) -> None:
+        check_range("min_base_quality", self.min_base_quality, 0, 255)
+        check_range("min_count_snps", self.min_count_snps, 1, 1_000_000)
+        check_range("min_count_indels", self.min_count_indels, 1, 1_000_000)
+        check_range("min_fraction_snps", self.min_fraction_snps, 0, 1)
+        check_range("min_fraction_indels", self.min_fraction_indels, 0, 1)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pileupcnn import runners
 from pileupcnn.errors import InputError
-from pileupcnn.examples import ExampleMaker, ExampleSettings
+from pileupcnn.examples import ExampleMaker, ExampleSettings, check_fit
 from pileupcnn.labels import DROPPED, ConfidentRegions, image_types, label_images
 from pileupcnn.model import CLASSES, settings_to_json
 from pileupcnn.regions import Block, Region, blocks, merge, read_bed, resolve_regions
@@ -212,6 +212,7 @@ class _BlockLabeller:
         confident: ConfidentRegions,
         contigs: Sequence[str],
     ) -> None:
+        self._run = run
         self._confident = confident
         self._rank = {contig: i for i, contig in enumerate(contigs)}
         self._truth = TruthReader(run.truth, contigs)
@@ -228,6 +229,8 @@ class _BlockLabeller:
 
     def _label(self, run: tuple[Region, ...]) -> LabelledImages:
         examples = self._maker.run_examples(run)
+        found = examples.candidates
+        check_fit([self._run.reads], self._run.ref, found.matches, found.mismatches)
         contig, candidates, plan = run[0].contig, examples.candidates, examples.plan
         truth = self._truth.fetch(Region(contig, run[0].start, run[-1].end))
         label = label_images(candidates, plan, truth, self._confident)

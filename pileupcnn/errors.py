@@ -11,6 +11,12 @@ class PileupCNNError(Exception):
     exit_code = 1
 
 
+def check_range(name: str, value: float, least: float, most: float) -> None:
+    """Raise ValueError unless `value` is a number from `least` to `most`."""
+    if not least <= value <= most:
+        raise ValueError(f"{name} {value:g} is not from {least:g} to {most:g}")
+
+
 class OptionError(PileupCNNError):
     """Command-line options that cannot be used (or not together)."""
 

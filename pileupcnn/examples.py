@@ -8,15 +8,42 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+import pysam
 from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateBatch, CandidateSettings, find_candidates
+from pileupcnn.errors import InputError
 from pileupcnn.kernels.drawing import Drawer
 from pileupcnn.pileup import ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
 from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
 from pileupcnn.realign import RealignSettings, realign_reads
 from pileupcnn.reference import Reference, ReferenceWindow, common_contigs
 from pileupcnn.regions import Region
+
+CHECKED_BASES = 100_000
+"""Aligned bases after which it is decided whether reads and reference belong together."""
+
+MIN_CHECKED_BASES = 5_000
+"""Fewest aligned bases to decide by, where the whole run has fewer than `CHECKED_BASES`."""
+
+MAX_MISMATCH_SHARE = 0.2
+"""More than this share of aligned bases unlike the reference: it is another one."""
+
+
+def check_fit(
+    reads: Sequence[str | Path],
+    reference: str | Path,
+    matches: int,
+    mismatches: int,
+    enough: int = MIN_CHECKED_BASES,
+) -> None:
+    """Raise InputError if `enough` bases were counted and too many are unlike the reference."""
+    total = matches + mismatches
+    if total >= enough and mismatches > MAX_MISMATCH_SHARE * total:
+        raise InputError(
+            f"{reads[0]}: {mismatches / total:.0%} of the aligned bases differ from {reference}; "
+            "the reads were aligned to another reference, give that with --ref"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +162,24 @@ class ExampleMaker:
         self.scanner.close()
         self.reference.close()
 
+    def _window(self, reads: ReadBatch, run: tuple[Region, ...]) -> ReferenceWindow:
+        """The reference under a run's images, alleles and, if they are realigned, reads."""
+        realign = self.settings.realign
+        margin = max(self.settings.pileup.width // 2, realign.reach if realign else 0)
+        start, end = run[0].start, run[-1].end
+        # an allele begins in a partition, and the longest that needs the reference is a deletion
+        deletions = reads.cigar[reads.cigar & 15 == pysam.CDEL] >> 4
+        end += int(deletions.max(initial=0))
+        if realign:
+            start = min(start, int(reads.start.min(initial=start)))
+            end = max(end, int(reads.end.max(initial=end)))
+        return self.reference.window(run[0].contig, start - margin, end + margin)
+
     def run_examples(self, run: tuple[Region, ...]) -> RunExamples:
         """Reads, candidates and image plan of one run of partitions."""
         reads = self.scanner.scan(run)
         realign = self.settings.realign
-        margin = max(self.settings.pileup.width // 2, realign.reach if realign else 0)
-        start = min(run[0].start, int(reads.start.min(initial=run[0].start)))
-        end = max(run[-1].end, int(reads.end.max(initial=run[-1].end)))
-        window = self.reference.window(run[0].contig, start - margin, end + margin)
+        window = self._window(reads, run)
         if realign:
             reads = realign_reads(reads, run, window, realign)
         candidates = find_candidates(reads, run, window, self.settings.candidates)

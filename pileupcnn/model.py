@@ -180,14 +180,22 @@ def save_bundle(
         made.chmod(0o755)
         (made / _WEIGHTS).write_bytes(buffer.getvalue())
         (made / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(made, path)
+        replace_folder(made, path)
     except OSError as error:
         raise OutputError(
             f"{path}: the model bundle cannot be written ({error.strerror}); "
             "choose a directory on a disk with space that you may write to"
         ) from error
+
+
+def replace_folder(made: Path, path: Path) -> None:
+    """Put a new folder under its name; an older one goes when the new one is in place."""
+    old = path.with_name(f".{path.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(made, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_bundle(path: str | Path = DEFAULT_MODEL) -> Bundle:
@@ -296,11 +304,6 @@ def _settings(path: Path, fields: dict[str, Any]) -> ExampleSettings:
         settings = settings_from_json({**fields["settings"], "pileup": fields["image"]})
     except ValueError as error:
         _refuse(path, str(error))
-    spec: PileupSpec = settings.pileup
-    if not (spec.width % 2 and spec.width >= 3 and 0 <= spec.reference_rows < spec.height):
-        _refuse(path, f"images of {spec.height} x {spec.width} pixels cannot be drawn")
-    if not spec.channels or len(set(spec.channels)) != len(spec.channels):
-        _refuse(path, "image.channels are none, or one is there twice")
     return settings
 
 
@@ -345,8 +348,6 @@ def settings_from_json(value: Mapping[str, Any]) -> ExampleSettings:
     if fields.get("realign") is False:
         fields["realign"] = None
     settings: ExampleSettings = from_json(ExampleSettings, fields, "settings")
-    if settings.reads.partition_size < 1:
-        raise ValueError("'settings.reads.partition_size' is not positive")
     return settings
 
 

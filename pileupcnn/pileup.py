@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateBatch
+from pileupcnn.errors import check_range
 from pileupcnn.kernels.drawing import Drawer
 from pileupcnn.reads import ReadBatch
 from pileupcnn.reference import ReferenceWindow
@@ -54,6 +55,15 @@ class PileupSpec:
         Channel.INSERT_SIZE,
     )
     reference_rows: int = 5
+
+    def __post_init__(self) -> None:
+        check_range("height", self.height, 1, 10_000)
+        check_range("width", self.width, 3, 10_001)
+        check_range("reference_rows", self.reference_rows, 0, self.height - 1)
+        if self.width % 2 == 0:
+            raise ValueError(f"width {self.width} is even, so no column is in the middle")
+        if not self.channels or len(set(self.channels)) != len(self.channels):
+            raise ValueError("channels are none, or one is there twice")
 
     @property
     def shape(self) -> tuple[int, int, int]:

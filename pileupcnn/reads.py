@@ -16,7 +16,7 @@ import numpy as np
 import pysam
 from numpy.typing import NDArray
 
-from pileupcnn.errors import InputError, OptionError
+from pileupcnn.errors import InputError, OptionError, check_range
 from pileupcnn.kernels.sweep import ReadSweep
 from pileupcnn.reference import Reference
 from pileupcnn.regions import PARTITION_SIZE, Region
@@ -50,6 +50,11 @@ class ReadSettings:
     keep_supplementary: bool = False
     partition_size: int = PARTITION_SIZE
     max_reads_per_partition: int = 1_500
+
+    def __post_init__(self) -> None:
+        check_range("min_mapping_quality", self.min_mapping_quality, 0, 255)
+        check_range("partition_size", self.partition_size, 1, 1_000_000)
+        check_range("max_reads_per_partition", self.max_reads_per_partition, 0, 1_000_000)
 
     @property
     def excluded_flags(self) -> int:
@@ -231,10 +236,11 @@ class Scanner:
             if problem:
                 name = file.filename.decode()
                 where = Region(contig, run[0].start, run[-1].end)
+                also = "; a CRAM also needs the very --ref it was made with" if not size else ""
                 raise InputError(
                     f"{name}: {problem} at {where}; the file is damaged, unsorted or newer than "
                     f"its index, check it with 'samtools quickcheck {name}', then run "
-                    f"'samtools sort' if needed and 'samtools index' again"
+                    f"'samtools sort' if needed and 'samtools index' again{also}"
                 )
         self._swept = Region(contig, run[0].start, run[-1].end)
         self.skipped.update(sweep.skip_counts())
@@ -265,12 +271,17 @@ def check_headers(
         named = {line["SN"]: line["M5"] for line in header.get("SQ", []) if "M5" in line}
         if named and not checksums:
             checksums = _checksums(reference, contigs)
-        found.extend(
-            f"{path}: contig {contig} has another M5 checksum than in {reference}, so it is not "
-            "the very reference the reads were aligned to"
+        other = [
+            contig
             for contig in sorted(named.keys() & checksums.keys())
             if named[contig].lower() != checksums[contig]
-        )
+        ]
+        if other:
+            found.append(
+                f"{path}: {', '.join(other[:3])}{', ...' if other[3:] else ''} "
+                f"({len(other):,} contigs) with another M5 checksum than in {reference}, so it is "
+                "not the very reference the reads were aligned to"
+            )
     return found
 
 
@@ -325,6 +336,8 @@ def _choose_sample(
     files: Sequence[pysam.AlignmentFile], chosen: str | None
 ) -> tuple[str, list[list[bytes]]]:
     """The sample's name, and for each file the read groups to take (none: all)."""
+    if chosen is not None and not (chosen and chosen.isprintable()):
+        raise OptionError(f"--sample {chosen!r}: give a name of printable characters")
     groups: list[list[tuple[str, str]]] = []
     for file in files:
         lines = file.header.to_dict().get("RG", [])

@@ -204,14 +204,16 @@ def resolve_regions(specs: Sequence[str], lengths: Mapping[str, int]) -> list[Re
     if not specs:
         return [Region(contig, 0, length) for contig, length in lengths.items() if length]
     regions: list[Region] = []
-    for text in (part for spec in specs for part in spec.split()):
+    # blanks part regions, unless they belong to the name of a file
+    split = ([spec] if Path(spec).is_file() else spec.split() for spec in specs)
+    for text in (part for parts in split for part in parts):
         if is_bed(text):
             regions.extend(read_bed(text, lengths))
         else:
             regions.append(parse_region(text, lengths))
     if not regions:
         raise OptionError(
-            f"--regions {' '.join(specs)}: no interval lies on a contig that reference and "
+            f"--regions {' '.join(specs)}: no interval, or none on a contig that reference and "
             "reads share; compare the contig names"
         )
     return merge(regions, list(lengths))

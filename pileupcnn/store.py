@@ -46,7 +46,13 @@ from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError, OutputError
 from pileupcnn.examples import ExampleSettings
-from pileupcnn.model import from_json, settings_from_json, settings_to_json, to_json
+from pileupcnn.model import (
+    from_json,
+    replace_folder,
+    settings_from_json,
+    settings_to_json,
+    to_json,
+)
 from pileupcnn.pileup import PileupSpec
 
 FORMAT = "pileupcnn-store"
@@ -200,9 +206,7 @@ class RunWriter:
                 self._description["labels"] = np.bincount(values, minlength=3).tolist()
         self._description["images"] = len(offset) - 1
         write_json(self._temporary / "run.json", self._description)
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        os.replace(self._temporary, self.path)
+        replace_folder(self._temporary, self.path)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -38,3 +39,19 @@ def test_version_is_the_installed_one() -> None:
         [sys.executable, "-c", PROBE, "--version"], capture_output=True, text=True, check=True
     )
     assert version("pileupcnn") in result.stdout
+
+
+def test_a_reader_that_leaves_is_sigpipe() -> None:
+    command = [sys.executable, "-m", "pileupcnn", "--help"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (141, b"")
+
+
+def test_closed_standard_output_is_no_failure() -> None:
+    command = f'"{sys.executable}" -m pileupcnn --version >&-'
+    process = subprocess.run(command, shell=True, stderr=subprocess.PIPE, check=False)
+    assert process.returncode == 0
+    assert process.stderr == b""

@@ -198,3 +198,79 @@ def test_a_name_given_replaces_the_only_one(testdata: Path, reference: Path) -> 
 
 def test_sound_headers_raise_no_warning(testdata: Path, reference: Path) -> None:
     assert check_headers([testdata / "sample.cram"], reference, ["ctg1", "ctg2"]) == []
+
+
+def aligned(
+    header: pysam.AlignmentHeader, number: int, start: int, cigar: str
+) -> pysam.AlignedSegment:
+    """A forward read of A's."""
+    read = pysam.AlignedSegment(header)
+    read.query_name = f"r{number}"
+    read.reference_id = 0
+    read.reference_start = start
+    read.mapping_quality = 60
+    read.cigarstring = cigar
+    read.query_sequence = "A" * read.infer_query_length()
+    read.query_qualities = pysam.qualitystring_to_array("I" * len(read.query_sequence))
+    return read
+
+
+def made_bam(path: Path, reads: list[tuple[int, str]], length: int = 2_000_000) -> Path:
+    """A BAM of one contig, and a FASTA of N beside it."""
+    header = pysam.AlignmentHeader.from_dict({"SQ": [{"SN": "c", "LN": length}]})
+    with pysam.AlignmentFile(str(path), "wb", header=header) as file:
+        for number, (start, cigar) in enumerate(reads):
+            file.write(aligned(header, number, start, cigar))
+    pysam.index(str(path))
+    fasta = path.with_suffix(".fa")
+    fasta.write_text(">c\n" + "N" * length + "\n")
+    pysam.faidx(str(fasta))
+    return fasta
+
+
+def test_a_sweep_after_an_empty_one_loses_nothing(tmp_path: Path) -> None:
+    """The empty run's index bin holds records right of the next run, and later in the file."""
+    path = tmp_path / "islands.bam"
+    starts = [*range(1_180_000, 1_190_000, 4), *[1_310_650] * 300]
+    fasta = made_bam(path, [(start, "150M") for start in starts])
+    with Scanner([path], fasta, ALL) as scanner:
+        for start in range(1_100_000, 1_400_000, 64_000):
+            run = tuple(partitions([Region("c", start, start + 64_000)]))
+            with Scanner([path], fasta, ALL) as fresh:
+                assert len(scanner.scan(run)) == len(fresh.scan(run))
+
+
+def test_operations_of_length_zero_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "zero.bam"
+    fasta = made_bam(path, [(100, "50M0I50M0D"), (100, "0S100M")], 3_000)
+    with Scanner([path], fasta, ALL) as scanner:
+        batch = scanner.scan((Region("c", 0, 1_000),))
+    assert [int(op) >> 4 for op in batch.cigar] == [50, 50, 100]
+
+
+@pytest.mark.parametrize("tag", [("RG", 1, "i"), ("RG", "x", "A"), None])
+def test_reads_of_no_proper_group_are_another_sample_s(
+    testdata: Path, tmp_path: Path, reference: Path, tag: tuple[str, object, str] | None
+) -> None:
+    path = tmp_path / "odd.bam"
+    with pysam.AlignmentFile(str(testdata / "sample.bam")) as file:
+        header = file.header.to_dict()
+        header["RG"] = [{"ID": "a", "SM": "ann"}, {"ID": "b", "SM": "bob"}]
+        with pysam.AlignmentFile(str(path), "wb", header=header) as output:
+            for read in file.fetch("ctg1", 0, 5_000):
+                read.set_tag("RG", None)
+                if tag is not None:
+                    read.set_tag(*tag)
+                output.write(read)
+    pysam.index(str(path))
+    with Scanner([path], reference, ALL, sample="ann") as scanner:
+        assert len(scanner.scan((Region("ctg1", 0, 4_000),))) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_reads_per_partition": -1}, {"partition_size": 0}, {"min_mapping_quality": 256}],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ReadSettings(**wrong)

@@ -146,8 +146,6 @@ def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_benchmark_reads_the_log_of_call(monkeypatch: pytest.MonkeyPatch) -> None:
     benchmark = load("benchmark", monkeypatch)
-    log = (
-        "something\nstage seconds: scan 1.2, draw 0.5, write 0.01\nGIL held: 3.1 % of block time\n"
-    )
+    log = "a line\nstage seconds: scan 1.2, draw 0.5, write 0.01\nGIL held: 3.1% of CPU time\n"
     assert benchmark.read_log(log) == ({"scan": 1.2, "draw": 0.5, "write": 0.01}, 3.1)
     assert benchmark.read_log("nothing") == ({}, None)

@@ -265,6 +265,7 @@ def test_held_out_regions_are_masked() -> None:
     assert set(HELD_OUT) == {
         Region("chr20", 4_990_000, 6_010_000),
         Region("chr20", 6_990_000, 8_010_000),
+        Region("chr21", 16_700_000, 16_800_000),
     }
     left = subtract([Region("chr20", 0, 10_000_000), Region("chr21", 0, 9_000_000)], HELD_OUT)
     assert left == [
@@ -527,7 +528,7 @@ def test_short_inserts_are_an_option_error(reference: Path, tmp_path: Path) -> N
         run_simulate(reference, tmp_path / "donor", insert_mean=100)
 
 
-@pytest.mark.parametrize("region", [str(region) for region in HELD_OUT])
+@pytest.mark.parametrize("region", [str(region) for region in HELD_OUT if region.contig == "chr20"])
 def test_held_out_regions_of_the_shared_reference(
     shared: Path, tmp_path: Path, region: str
 ) -> None:

@@ -33,11 +33,14 @@ COMMANDS = (
 )
 """Each is the function of that name in the module of that name, with _ for -."""
 
-SIGINT_CODE, SIGTERM_CODE, SIGPIPE_CODE = 130, 143, 141
+SIGHUP_CODE, SIGINT_CODE, SIGTERM_CODE, SIGPIPE_CODE = 129, 130, 143, 141
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; unwinds the stack so that temporary files are removed."""
+    """SIGTERM or SIGHUP arrived; unwinds the stack so that temporary files are removed."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
 
 
 class _Commands(click.Group):
@@ -72,12 +75,15 @@ def main(arguments: list[str] | None = None) -> None:
     _keep_freed_memory()
     _log_to_stderr()
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _hang_up)
     code = _run(arguments, debug)
     try:
-        sys.stdout.flush()
+        # None where the program was started with standard output closed
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         code = SIGPIPE_CODE
-    if code == SIGPIPE_CODE:
+    if code == SIGPIPE_CODE and sys.stdout is not None:
         # the interpreter would try to flush once more, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
@@ -86,7 +92,11 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], debug: bool) -> int:
     """Run a command; the exit code."""
     try:
-        group.main(arguments, prog_name="pileupcnn", standalone_mode=False)
+        # not group.main, which makes an exit code of its own of some exceptions
+        with group.make_context("pileupcnn", arguments) as context:
+            group.invoke(context)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
     except click.UsageError as error:
         error.show()
         return error.exit_code
@@ -95,8 +105,8 @@ def _run(arguments: list[str], debug: bool) -> int:
         return 1
     except (KeyboardInterrupt, click.Abort):
         return SIGINT_CODE
-    except Terminated:
-        return SIGTERM_CODE
+    except Terminated as terminated:
+        return terminated.code
     except BrokenPipeError:
         return SIGPIPE_CODE
     except PileupCNNError as error:
@@ -134,7 +144,11 @@ def _keep_freed_memory() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    raise Terminated(SIGTERM_CODE)
+
+
+def _hang_up(number: int, frame: FrameType | None) -> None:
+    raise Terminated(SIGHUP_CODE)
 
 
 class _Formatter(logging.Formatter):

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pileupcnn.errors import OptionError
+
 if TYPE_CHECKING:
     from pileupcnn.calling import Statistics
     from pileupcnn.examples import ExampleSettings
@@ -64,7 +66,7 @@ threads_option = click.option(
     "--threads",
     default=1,
     show_default=True,
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1024),
     help="Threads in all, TensorFlow's too.",
 )
 
@@ -118,6 +120,9 @@ setting_options = _together(
         type=click.IntRange(0),
         help="Cap by reservoir sampling; 0 for none.",
     ),
+    click.option(
+        "--realign/--no-realign", default=None, help="Realign reads around likely indels."
+    ),
     click.option("--keep-duplicates/--no-keep-duplicates", default=None),
     click.option("--keep-secondary/--no-keep-secondary", default=None),
     click.option("--keep-supplementary/--no-keep-supplementary", default=None),
@@ -131,7 +136,17 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
 
 def override_settings(bundle: Bundle, overrides: dict[str, Any]) -> ExampleSettings:
     """The bundle's settings with some replaced, which is worth a warning."""
+    from pileupcnn.realign import RealignSettings
+
     settings = bundle.settings
+    overrides = dict(overrides)
+    realign = overrides.pop("realign", None)
+    if realign is not None and realign != (settings.realign is not None):
+        logger.warning(
+            f"--{'' if realign else 'no-'}realign: the model was trained "
+            f"{'without' if realign else 'with'} realignment, its probabilities may no longer hold"
+        )
+        settings = dataclasses.replace(settings, realign=RealignSettings() if realign else None)
     for name, value in overrides.items():
         for part in ("reads", "candidates"):
             group = getattr(settings, part)
@@ -141,9 +156,12 @@ def override_settings(bundle: Bundle, overrides: dict[str, Any]) -> ExampleSetti
                         f"--{name.replace('_', '-')} {value}: the model was trained with "
                         f"{getattr(group, name)}, its probabilities may no longer hold"
                     )
-                settings = dataclasses.replace(
-                    settings, **{part: dataclasses.replace(group, **{name: value})}
-                )
+                try:
+                    group = dataclasses.replace(group, **{name: value})
+                except ValueError as error:
+                    option = name.replace("_", "-")
+                    raise OptionError(f"--{option}: {error}; choose another value") from error
+                settings = dataclasses.replace(settings, **{part: group})
     return settings
 
 
@@ -234,7 +252,7 @@ def summary(statistics: Statistics, results: str) -> list[str]:
     skipped = ", ".join(f"{value:,} {reason}" for reason, value in statistics.skipped.items())
     lines = [
         f"stage seconds: {stages}",
-        f"GIL held: {statistics.gil_share:.1%} of block time at most",
+        f"GIL held: {statistics.gil_share:.1%} of processor time at most",
         f"reads skipped: {skipped or 'none'}",
         f"candidates: {statistics.candidates:,}, {results}: {statistics.records:,}",
     ]

@@ -39,6 +39,12 @@ if TYPE_CHECKING:
 @click.option("--architecture", help="Network to train.  [default: strided]")
 @click.option("--height", type=click.IntRange(10, 400), help="Image rows.  [default: 64]")
 @click.option("--width", type=click.IntRange(3, 999), help="Image columns.  [default: 101]")
+@click.option(
+    "--realign/--no-realign",
+    default=None,
+    help="Realign reads around likely indels, in training and then in calling.  "
+    "[default: --realign]",
+)
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 @click.option(
@@ -80,6 +86,7 @@ def run_train(
     architecture: str | None = None,
     height: int | None = None,
     width: int | None = None,
+    realign: bool | None = None,
     epochs: int = 20,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
@@ -109,10 +116,10 @@ def run_train(
     from pileupcnn.train import FitSettings, fit
 
     start = None if init is None else load_bundle(init)
-    if start is not None and (architecture or height or width):
+    if start is not None and (architecture or height or width or realign is not None):
         raise OptionError(
-            "--init gives architecture and image size; leave out --architecture, --height "
-            "and --width"
+            "--init gives architecture, image size and realignment; leave out --architecture, "
+            "--height, --width and --realign"
         )
     architecture = start.architecture if start is not None else architecture or "strided"
     if architecture not in ARCHITECTURES:
@@ -121,10 +128,14 @@ def run_train(
         )
     store = store or output / "store"
     if data is not None:
-        settings = start.settings if start is not None else _settings(height, width)
+        settings = (
+            start.settings if start is not None else _settings(height, width, realign is not False)
+        )
         images = draw_store(read_runs(data), store, settings, threads)
-    elif height or width:
-        raise OptionError("--height and --width are for drawing; give --data or leave them out")
+    elif height or width or realign is not None:
+        raise OptionError(
+            "--height, --width and --realign are for drawing; give --data or leave them out"
+        )
     else:
         images = PackedStore(store)
     if start is not None and images.settings != start.settings:
@@ -144,13 +155,17 @@ def run_train(
     return fit(images, output, fit_settings, threads=threads, init=start, name=name, device=device)
 
 
-def _settings(height: int | None, width: int | None) -> ExampleSettings:
+def _settings(height: int | None, width: int | None, realign: bool) -> ExampleSettings:
     """Drawing settings for a new model."""
     from pileupcnn.errors import OptionError
     from pileupcnn.examples import ExampleSettings
     from pileupcnn.pileup import PileupSpec
+    from pileupcnn.realign import RealignSettings
 
     width = width or 101
     if width % 2 == 0:
         raise OptionError(f"--width {width}: must be odd, the variant is in the middle column")
-    return ExampleSettings(pileup=PileupSpec(height=height or 64, width=width))
+    return ExampleSettings(
+        pileup=PileupSpec(height=height or 64, width=width),
+        realign=RealignSettings() if realign else None,
+    )

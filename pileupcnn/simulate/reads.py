@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -184,7 +185,8 @@ def _fragments(
     at = np.sort(rng.choice(bins, count, p=weight / weight.sum()))
     start = np.sort(_PAD + at * _BIN + (rng.random(count) * width[at]).astype(np.int64))
     size = np.rint(rng.normal(settings.insert_mean, settings.insert_sd, count)).astype(np.int64)
-    most = settings.insert_mean + 4 * settings.insert_sd
+    # rounded up: an insert size that never varies may be a fraction
+    most = math.ceil(settings.insert_mean + 4 * settings.insert_sd)
     while (wrong := np.flatnonzero((size < length) | (size > most))).size:
         again = rng.normal(settings.insert_mean, settings.insert_sd, len(wrong))
         size[wrong] = np.rint(again).astype(np.int64)
@@ -325,13 +327,17 @@ def _fastq_rows(
 ) -> NDArray[np.uint8]:
     """FASTQ records, uint8 [n, bytes of one record]; names of fixed width."""
     count, length = bases.shape
-    digits = (serial + np.arange(count))[:, None] // 10 ** np.arange(7, -1, -1) % 10
-    rows = np.empty((count, 14 + 2 * length), np.uint8)
+    # eight digits, or more where there are more pairs: a name must not come twice
+    size = max(8, len(str(serial + count)))
+    digits = (serial + np.arange(count))[:, None] // 10 ** np.arange(size - 1, -1, -1) % 10
+    rows = np.empty((count, size + 6 + 2 * length), np.uint8)
     rows[:, 0] = ord("@")
-    rows[:, 1:9] = digits + ord("0")
-    rows[:, 9] = ord("\n")
-    rows[:, 10 : 10 + length] = bases
-    rows[:, 10 + length : 13 + length] = np.frombuffer(b"\n+\n", np.uint8)
-    rows[:, 13 + length : 13 + 2 * length] = scores + 33
+    rows[:, 1 : size + 1] = digits + ord("0")
+    rows[:, size + 1] = ord("\n")
+    sequence = size + 2
+    rows[:, sequence : sequence + length] = bases
+    separator = sequence + length
+    rows[:, separator : separator + 3] = np.frombuffer(b"\n+\n", np.uint8)
+    rows[:, separator + 3 : separator + 3 + length] = scores + 33
     rows[:, -1] = ord("\n")
     return rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pysam
@@ -19,6 +18,7 @@ from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
 from pileupcnn.realign import RealignSettings, realign_reads
 from pileupcnn.reference import Reference, ReferenceWindow, common_contigs
 from pileupcnn.regions import Region
+from pileupcnn.resources import Closing
 
 CHECKED_BASES = 100_000
 """Aligned bases after which it is decided whether reads and reference belong together."""
@@ -103,7 +103,7 @@ class RunExamples:
         return drawn
 
 
-class ExampleMaker:
+class ExampleMaker(Closing):
     """Scans runs of partitions into `RunExamples`; one thread's own.
 
     Parameters
@@ -145,17 +145,6 @@ class ExampleMaker:
             settings.candidates.min_base_quality,
             settings.reads.min_mapping_quality,
         )
-
-    def __enter__(self) -> ExampleMaker:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the files."""

@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from pileupcnn.errors import InputError, OptionError, check_range
 from pileupcnn.kernels.sweep import ReadSweep
 from pileupcnn.reference import Reference
 from pileupcnn.regions import PARTITION_SIZE, Region
+from pileupcnn.resources import Closing
 
 CHECKSUM_BASES = 100_000_000
 """Most reference bases that are read to compare checksums, well under a second's work."""
@@ -136,7 +136,7 @@ class ReadBatch:
         return f"{name.decode('ascii', 'replace')}/{self.read_number[index]}"
 
 
-class Scanner:
+class Scanner(Closing):
     """Reads of one sample from one or several BAM or CRAM files, one thread's own.
 
     Parameters
@@ -183,17 +183,6 @@ class Scanner:
         # where the last sweep ended, so that the next need not read the same records again
         self._swept: Region | None = None
         self._offsets = [0] * len(self._files)
-
-    def __enter__(self) -> Scanner:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the files."""

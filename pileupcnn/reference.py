@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pysam
 from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError
+from pileupcnn.resources import Closing
 
 
-class Reference:
+class Reference(Closing):
     """Random access to an indexed FASTA file, plain or bgzipped.
 
     One object belongs to one thread. ``pysam.FastaFile`` reads both kinds
@@ -49,17 +49,6 @@ class Reference:
         self.lengths: dict[str, int] = dict(
             zip(self._fasta.references, self._fasta.lengths, strict=True)
         )
-
-    def __enter__(self) -> Reference:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

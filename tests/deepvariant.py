@@ -35,6 +35,7 @@ ORACLE_SETS = (
 
 MAX_READS = 1_500
 MAX_REALIGNED_LENGTH = 500
+REFERENCE_MARGIN = 20
 
 Site = tuple[int, str, tuple[str, ...]]
 """Start, REF and ALTs."""
@@ -182,7 +183,7 @@ def oracle_partitions(shared: Path, name: str) -> Iterator[OraclePartition]:
             pool = reservoir(used, MAX_READS)
             pool.sort(key=lambda read: len(read.bases) <= MAX_REALIGNED_LENGTH)
             here = range(start, end)
-            texts = ("".join(f"{length}{op}" for op, length in read.cigar) for read in pool)
+            texts = (read.cigar_text for read in pool)
             yield OraclePartition(
                 partition,
                 bases[contig],
@@ -195,3 +196,85 @@ def oracle_partitions(shared: Path, name: str) -> Iterator[OraclePartition]:
                 {site: found for site, found in candidates[contig].items() if site[0] in here},
                 {key: digest for key, digest in images[contig].items() if key[0][0] in here},
             )
+
+
+@dataclasses.dataclass
+class OracleWindow:
+    """One window that DeepVariant realigned.
+
+    Attributes
+    ----------
+    reference : str
+        Prefix, window and suffix.
+    reference_start : int
+        Its position, 0-based.
+    prefix, suffix : int
+        Their lengths.
+    haplotypes : list of str
+        Sorted, with prefix and suffix.
+    reads : list of Read
+        Those assigned to the window, as they were.
+    wanted : list of (int, str)
+        Start and CIGAR of each afterwards.
+    """
+
+    reference: str
+    reference_start: int
+    prefix: int
+    suffix: int
+    haplotypes: list[str]
+    reads: list[Read]
+    wanted: list[tuple[int, str]]
+
+
+def oracle_windows(shared: Path, name: str) -> Iterator[OracleWindow]:
+    """The windows of one set whose reads were realigned, in order."""
+    folder, bam_path, fasta_path = oracle_paths(shared, name)
+    moved = realignments(folder)
+    kept: dict[str, list[tuple[int, int, list[str]]]] = defaultdict(list)
+    for partition, start, end, state, _, _, _, haplotypes in rows_of(folder / "windows.tsv.gz"):
+        if state == "assembled":
+            kept[partition].append((int(start), int(end), haplotypes.split(",")))
+    bases: dict[str, str] = {}
+    with pysam.AlignmentFile(str(bam_path)) as bam, pysam.FastaFile(str(fasta_path)) as fasta:
+        for partition, windows in kept.items():
+            contig, start, end = parse_span(partition)
+            if contig not in bases:
+                bases[contig] = fasta.fetch(contig).upper()
+            fetched = (record for record in bam.fetch(contig, start, end) if not record.is_unmapped)
+            pool = reservoir([read for read in map(to_read, fetched) if is_used(read)], MAX_READS)
+            assigned: list[list[Read]] = [[] for _ in windows]
+            for read in pool:
+                if len(read.bases) > MAX_REALIGNED_LENGTH:
+                    continue
+                overlap = [
+                    min(last, read.end) - max(first, read.start) for first, last, _ in windows
+                ]
+                if max(overlap) > 0:
+                    assigned[overlap.index(max(overlap))].append(read)
+            for (first, last, haplotypes), reads in zip(windows, assigned, strict=True):
+                if reads:
+                    window = _oracle_window(bases[contig], first, last, haplotypes, reads)
+                    for read in reads:
+                        old = read.start, read.cigar_text
+                        window.wanted.append(moved.get((partition, read.key, *old), old))
+                    # at the end of a contig DeepVariant leaves the reads as they are
+                    if window.suffix > 0:
+                        yield window
+
+
+def _oracle_window(
+    contig: str, start: int, end: int, haplotypes: list[str], reads: list[Read]
+) -> OracleWindow:
+    first = max(0, min(start, *(read.start for read in reads)) - REFERENCE_MARGIN)
+    last = min(len(contig), max(end, *(read.end for read in reads)) + REFERENCE_MARGIN)
+    prefix, suffix = contig[first:start], contig[end:last]
+    return OracleWindow(
+        reference=contig[first:last],
+        reference_start=first,
+        prefix=len(prefix),
+        suffix=len(suffix),
+        haplotypes=[prefix + haplotype + suffix for haplotype in haplotypes],
+        reads=reads,
+        wanted=[],
+    )

@@ -24,7 +24,7 @@ cdef struct Target:
 cdef class SeededAligner(SmithWaterman):
     # bases that one of loss makes up for, see `run_length`
     cdef double bases_by_pair, bases_by_gap, bases_by_clip
-    # least loss by an insertion next to a deletion longer by up to 64, or shorter (64 is even)
+    # swap_loss[64 + k]: least loss by an insertion next to a deletion that is longer by k
     cdef int32_t swap_loss[129]
     cdef vector[int32_t] query_seeds, seed_slots, seed_next
 

@@ -41,7 +41,7 @@ cdef void _list_seeds(const vector[uint8_t] &codes, vector[int32_t] &seeds) noex
 cdef class SeededAligner(SmithWaterman):
     """A `SmithWaterman` that bounds where a query can be aligned; same parameters."""
 
-    def __cinit__(self, int match, int mismatch, int gap_open, int gap_extend, *further):
+    def __cinit__(self, int match, int mismatch, int gap_open, int gap_extend, *_, **__):
         cdef int32_t inserted, deleted, both, loss, instead
         # a mismatch and the first base of an insertion use a base up besides ending a run
         self.bases_by_pair = 1 / <double>min(match + mismatch, match + gap_open)

@@ -204,7 +204,7 @@ cdef uint8_t CODES[256]
 cdef int _letter
 for _letter in range(256):
     CODES[_letter] = 4
-# U like T is not meant: libssw's table has it so
+# libssw's table, as DeepVariant's, has A for U
 for _letter, _code in zip(b"ACGTUacgtu", (0, 1, 2, 3, 0) * 2):
     CODES[_letter] = _code
 
@@ -231,7 +231,7 @@ cdef class SmithWaterman:
         Scores must fit bytes: match at most mismatch, and none over 100.
     """
 
-    def __cinit__(self, int match, int mismatch, int gap_open, int gap_extend, *further):
+    def __cinit__(self, int match, int mismatch, int gap_open, int gap_extend, *_, **__):
         self.match, self.mismatch = match, mismatch
         self.gap_open, self.gap_extend = gap_open, gap_extend
 
@@ -326,7 +326,7 @@ cdef class SmithWaterman:
         self, const uint8_t *query, int32_t n, const uint8_t *target, int32_t m, int32_t width
     ) noexcept nogil:
         """Directions of the cells at most `width` off the diagonal; returns the highest score."""
-        cdef int32_t i, j, first, last, diagonal, held, left, deletion, insertion, opened, gap, pair
+        cdef int32_t i, j, first, last, diagonal, left, deletion, insertion, opened, gap, pair
         cdef int32_t highest = 0
         cdef int64_t line = 2 * width + 1
         cdef uint8_t direction

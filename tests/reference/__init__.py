@@ -61,6 +61,11 @@ class Read:
         return f"{self.name}/{self.number}"
 
     @property
+    def cigar_text(self) -> str:
+        """The CIGAR as in SAM."""
+        return "".join(f"{length}{op}" for op, length in self.cigar)
+
+    @property
     def end(self) -> int:
         """0-based end of the reference span, exclusive."""
         return self.start + reference_length(self.cigar)

@@ -18,7 +18,7 @@ extensions = [
         # (kernels/__init__.py), so nothing is linked here.
         include_dirs=[*pysam.get_include(), numpy.get_include(), "pileupcnn/kernels"],
         define_macros=[*pysam.get_defines(), ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        extra_compile_args=["-O3", "-std=c++17"],
+        extra_compile_args=["-O3", "-g0", "-std=c++17"],
     )
     for source in KERNELS
 ]

@@ -24,7 +24,9 @@ from pileupcnn import model
 from pileupcnn.cli.workflow import SOURCE, run_workflow
 from pileupcnn.errors import OutputError
 
-SNAKEMAKE = os.environ.get("PILEUPCNN_SNAKEMAKE") or shutil.which("snakemake")
+SNAKEMAKE = os.environ.get("PILEUPCNN_SNAKEMAKE") or shutil.which(
+    "snakemake", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+)
 KILLS = int(os.environ.get("PILEUPCNN_KILLS", "2"))
 RESULTS = ("results/call/A.vcf.gz", "results/stages/A.vcf.gz")
 

@@ -1,4 +1,4 @@
-"""Training data: a table of aligned samples with their truth, drawn into a packed store."""
+"""Training data: aligned samples with their truth, or labelled examples, into a packed store."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from tqdm import tqdm
 
 from pileupcnn import runners
 from pileupcnn.errors import InputError
+from pileupcnn.example_info import info_path, read_info
 from pileupcnn.examples import ExampleMaker, ExampleSettings, check_fit
 from pileupcnn.labels import DROPPED, ConfidentRegions, image_types, label_images
+from pileupcnn.messages.convert import decode_variant, read_examples
 from pileupcnn.model import CLASSES, settings_to_json
+from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.realign import RealignSettings
 from pileupcnn.regions import Block, Region, blocks, merge, read_bed, resolve_regions
 from pileupcnn.store import (
     FORMAT_VERSION,
@@ -29,6 +33,7 @@ from pileupcnn.store import (
     pack,
     write_index,
 )
+from pileupcnn.tfrecords import find_shards
 from pileupcnn.vcf import TruthReader
 
 _FILES = ("reads", "ref", "truth", "confident")
@@ -156,13 +161,18 @@ def draw_store(
     for run, signature in zip(runs, signatures, strict=True):
         if not is_whole(Path(store) / signature):
             _draw_run(run, signature, Path(store), settings, threads)
-    write_index(
+    return _opened(
         store,
         [
             StoredRun(signature, run.split, run.weight)
             for run, signature in zip(runs, signatures, strict=True)
         ],
     )
+
+
+def _opened(store: str | Path, runs: Sequence[StoredRun]) -> PackedStore:
+    """Say which runs the store is made of, open it, and report its labels."""
+    write_index(store, runs)
     drawn = PackedStore(store)
     for description in drawn.descriptions:
         counts = ", ".join(
@@ -170,6 +180,97 @@ def draw_store(
         )
         tqdm.write(f"{description['name']}: {counts}", file=sys.stderr)
     return drawn
+
+
+def pack_examples(names: Sequence[str | Path], store: str | Path) -> PackedStore:
+    """Pack labelled TFRecords of examples, DeepVariant's or ours, into a store.
+
+    How their reads were chosen is not in such files: DeepVariant's settings
+    for whole genomes, realignment included, are taken to hold.
+
+    Parameters
+    ----------
+    names : sequence of path
+        As `tfrecords.find_shards` takes them; each file has its
+        ``example_info.json`` beside it.
+    store : path
+        The store's directory. Files that are there whole already are kept.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, has no labels, or images that differ
+        from the first file's.
+    OutputError
+        If the store cannot be written.
+    """
+    paths = find_shards(names)
+    settings: ExampleSettings | None = None
+    runs = []
+    for path in paths:
+        found = _settings_of(path)
+        if found is None:
+            continue
+        settings = settings or found
+        if found != settings:
+            raise InputError(
+                f"{path}: its images differ in shape or channels from those of {paths[0]}; "
+                "train on one kind"
+            )
+        stat = path.stat()
+        parts = [FORMAT_VERSION, settings_to_json(settings), str(path.resolve())]
+        parts += [stat.st_size, stat.st_mtime_ns]
+        signature = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        if not is_whole(Path(store) / signature):
+            _pack_file(path, signature, Path(store), settings)
+        runs.append(StoredRun(signature))
+    if not runs:
+        raise InputError(f"{paths[0]}: holds no example, nor does any other file given")
+    return _opened(store, runs)
+
+
+def _settings_of(path: Path) -> ExampleSettings | None:
+    """What a file's description says of its images; None if it holds none."""
+    info = read_info(path)
+    if info is None:
+        raise InputError(f"{path}: no {info_path(path).name} beside it; copy it there, too")
+    if info.shape is None:
+        return None
+    try:
+        height, width, _ = info.shape
+        channels = tuple(map(Channel, info.channels))
+        spec = PileupSpec(height, width, channels)
+    except ValueError as error:
+        raise InputError(f"{info_path(path)}: images that cannot be drawn ({error})") from error
+    return ExampleSettings(pileup=spec, realign=RealignSettings())
+
+
+def _pack_file(path: Path, signature: str, store: Path, settings: ExampleSettings) -> None:
+    """Pack one file of examples; read twice, as contigs are numbered by the first pass."""
+    contigs = list(
+        dict.fromkeys(
+            decode_variant(example.variant).reference_name for example in read_examples(path)
+        )
+    )
+    rank = {contig: i for i, contig in enumerate(contigs)}
+    with RunWriter(store, signature, settings, contigs, path.name) as writer:
+        for example in read_examples(path):
+            if example.label is None:
+                raise InputError(
+                    f"{path}: an example without a label; make them with --truth and --confident"
+                )
+            variant = decode_variant(example.variant)
+            alts = (*example.alts, -1)[:2]
+            writer.add(
+                pack(
+                    example.image[None],
+                    label=np.array([example.label], np.int8),
+                    type=np.array([example.variant_type], np.uint8),
+                    contig=np.array([rank[variant.reference_name]], np.int32),
+                    start=np.array([variant.start], np.int64),
+                    alts=np.array([alts], np.int8),
+                )
+            )
 
 
 def _draw_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Table of training data: tab-separated columns reads, ref, truth, confident and, if "
     "wanted, regions, weight, split (train or validation). Without it, --store is read.",
+)
+@click.option(
+    "--examples",
+    multiple=True,
+    help="Labelled TFRecords of examples (name@N for shards) in place of --data; repeatable.",
 )
 @click.option(
     "--output",
@@ -80,6 +86,7 @@ def run_train(
     *,
     output: Path,
     data: Path | None = None,
+    examples: Sequence[str] = (),
     store: Path | None = None,
     init: Path | None = None,
     name: str = "custom",
@@ -108,7 +115,7 @@ def run_train(
     PileupCNNError
         If options do not go together, or an input or output cannot be used.
     """
-    from pileupcnn.datasets import draw_store, read_runs
+    from pileupcnn.datasets import draw_store, pack_examples, read_runs
     from pileupcnn.errors import OptionError
     from pileupcnn.model import load_bundle
     from pileupcnn.networks import ARCHITECTURES
@@ -127,7 +134,11 @@ def run_train(
             f"--architecture {architecture}: choose one of {', '.join(sorted(ARCHITECTURES))}"
         )
     store = store or output / "store"
-    if data is not None:
+    if data is not None and examples:
+        raise OptionError("--data and --examples are two ways to give images; give one of them")
+    if examples:
+        images = pack_examples(examples, store)
+    elif data is not None:
         settings = (
             start.settings if start is not None else _settings(height, width, realign is not False)
         )

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pileupcnn import runners
 from pileupcnn.errors import InputError
+from pileupcnn.example_info import ExampleInfo, info_path, read_info
 from pileupcnn.messages.convert import MessageError, decode_variant, encode_call, read_examples
 from pileupcnn.messages.variants_pb2 import Variant
 from pileupcnn.model import Classifier
 from pileupcnn.pileup import Channel, PileupSpec
-from pileupcnn.stages.example_info import ExampleInfo, info_path, read_info
 from pileupcnn.tfrecords import RecordWriter, Shards
 
 logger = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from pileupcnn.calling import (
     counted,
     images_of,
 )
+from pileupcnn.example_info import ExampleInfo, info_path, write_info
 from pileupcnn.examples import ExampleSettings, RunExamples
 from pileupcnn.labels import DROPPED, ConfidentRegions, label_images, true_genotype
 from pileupcnn.messages.convert import (
@@ -32,7 +33,6 @@ from pileupcnn.messages.convert import (
 from pileupcnn.messages.variants_pb2 import Variant
 from pileupcnn.pileup import ImagePlan, PileupSpec
 from pileupcnn.regions import BLOCK_PARTITIONS, Block, Region, blocks, partitions
-from pileupcnn.stages.example_info import ExampleInfo, info_path, write_info
 from pileupcnn.tfrecords import RecordWriter
 from pileupcnn.vcf import TruthReader, TruthVariant
 

@@ -1,0 +1,59 @@
+"""Training from files of labelled examples."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from pileupcnn.cli.make_examples import run_make_examples
+from pileupcnn.datasets import pack_examples
+from pileupcnn.errors import InputError
+
+
+@pytest.mark.golden
+def test_deepvariant_s_training_examples_are_packed(
+    golden: Path, read_examples: ModuleType, tmp_path: Path
+) -> None:
+    path = tmp_path / "golden.training_examples.tfrecord.gz"
+    shutil.copy(golden / path.name, path)
+    # the golden file has no description of its own, but the images of the calling one
+    info = "golden.calling_examples.tfrecord.gz.example_info.json"
+    shutil.copy(golden / info, f"{path}.example_info.json")
+    store = pack_examples([path], tmp_path / "store")
+    assert np.bincount(store.label, minlength=3).tolist() == [1, 12, 36]
+    expected = [
+        read_examples.parse_example(record)["image/encoded"][1][0]
+        for record in read_examples.records(str(path))
+    ]
+    batches = store.batches(np.arange(len(store)), 7)
+    images = np.concatenate([images for images, _ in batches])
+    assert [image.tobytes() for image in images] == expected
+
+
+def test_what_is_packed_is_what_was_made(testdata: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made.tfrecord@2.gz"
+    truth = {"truth": testdata / "truth.vcf.gz", "confident": testdata / "confident.bed"}
+    inputs = testdata / "ref.fa", [testdata / "sample.bam"]
+    run_make_examples(*inputs, made, **truth)
+    store = pack_examples([made], tmp_path / "store")
+    assert len(store.runs) == 2
+    assert store.spec.shape == (64, 101, 7)
+    assert min(np.bincount(store.label, minlength=3)[1:]) > 0
+    again = pack_examples([made], tmp_path / "store")
+    assert len(again) == len(store)
+
+
+def test_examples_without_labels_are_refused(testdata: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made.tfrecord.gz"
+    run_make_examples(
+        testdata / "ref.fa", [testdata / "sample.bam"], made, regions=["ctg2:1-9,000"]
+    )
+    with pytest.raises(InputError, match="without a label"):
+        pack_examples([made], tmp_path / "store")
+    Path(f"{made}.example_info.json").unlink()
+    with pytest.raises(InputError, match=r"example_info\.json"):
+        pack_examples([made], tmp_path / "store")

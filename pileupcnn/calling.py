@@ -353,12 +353,14 @@ def counted(
     InputError
         If they do not: after `CHECKED_BASES`, or at the end if there are fewer.
     """
+    began = time.process_time()
     for block in done:
         decided = statistics.matches + statistics.mismatches >= CHECKED_BASES
         statistics.add(block.statistics)
         if not decided:
             check_fit(reads, reference, statistics.matches, statistics.mismatches, CHECKED_BASES)
         yield block
+        statistics.cpu_seconds = time.process_time() - began
     check_fit(reads, reference, statistics.matches, statistics.mismatches)
 
 
@@ -439,12 +441,10 @@ class CallRun:
     ) -> Iterator[Result]:
         work = blocks(self.regions, self.settings.reads.partition_size)
         ours = (block for block in work if block.index % self.task.count == self.task.index)
-        began = time.process_time()
         done = runners.run(lambda: self._make_caller(finish), ours, self.threads)
         for block in counted(done, self.reads, self.reference, statistics):
             yield from block.results
             self.progress(block.length)
-            statistics.cpu_seconds = time.process_time() - began
 
     def _make_caller(
         self, finish: Callable[[BlockExamples, list[list[float]]], list[Result]]

@@ -64,6 +64,12 @@ def _import_tensorflow() -> None:
             )
 
 
+def start_keras(device: Device, threads: int) -> None:
+    """Make Keras ready to train: with TensorFlow, unless KERAS_BACKEND names another library."""
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        start_tensorflow(device, intra_op=threads, inter_op=threads)
+
+
 def start_tensorflow(device: Device, intra_op: int, inter_op: int) -> None:
     """Import TensorFlow quietly and fix its device and the sizes of its thread pools.
 
@@ -151,7 +157,7 @@ def build(
 
     images = keras.Input(shape, dtype="uint8", name="images")
     # no offset: blank rows and columns stay zero
-    scaled = keras.layers.Rescaling(1 / 128, dtype="float32", name="scale")(images)
+    scaled = keras.ops.multiply(keras.ops.cast(images, "float32"), 1 / 128)
     features = ARCHITECTURES[name](scaled)
     if dropout:
         features = keras.layers.Dropout(dropout, name="dropout")(features)

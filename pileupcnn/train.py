@@ -139,7 +139,7 @@ def fit(
     """
     training, validation = split_images(store)
     _check_classes(store, training, validation)
-    networks.start_tensorflow(device, intra_op=threads, inter_op=threads)
+    networks.start_keras(device, threads)
     trainer = _Trainer(store, training, settings, init)
     signature = _fit_signature(store, settings, init)
     output = Path(output)
@@ -362,6 +362,9 @@ class _Trainer:
         trained = self._model.trainable_variables
         raw = [variable.numpy() for variable in trained]
         self._optimizer.finalize_variable_values(trained)
+        for variable in trained:
+            # JAX would share the average's memory, and give it up when it predicts
+            variable.assign(np.array(variable.numpy()))
         try:
             yield
         finally:

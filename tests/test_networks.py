@@ -32,8 +32,16 @@ def test_probabilities_of_bytes(name: str) -> None:
 
 
 def test_scaling_keeps_blank_pixels_zero() -> None:
-    scale = networks.build("strided", SHAPE).get_layer("scale")
-    assert np.array_equal(scale(np.array([0, 128, 254], np.uint8)), [0, 1, 254 / 128])
+    import keras
+
+    network = networks.build("strided", SHAPE)
+    first = next(layer for layer in network.layers if layer.name == "stage1_convolution")
+    scaled = keras.Model(network.input, first.input)
+    image = np.zeros((1, *SHAPE), np.uint8)
+    image[0, 0, 0, :3] = [0, 128, 254]
+    found = np.asarray(scaled(image))
+    assert found[0, 0, 0, :3].tolist() == [0, 1, 254 / 128]
+    assert np.count_nonzero(found) == 2
 
 
 def test_unknown_architecture_is_named() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -362,3 +365,26 @@ class TestCommand:
             run_train(output=tmp_path, width=101)
         with pytest.raises(InputError, match="draw the store again"):
             run_train(output=tmp_path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_jax_trains_without_tensorflow(store: PackedStore, tmp_path: Path) -> None:
+    """The training code keeps to Keras's own interface."""
+    program = f"""
+import sys
+sys.modules["tensorflow"] = None
+from pileupcnn.store import PackedStore
+from pileupcnn.train import FitSettings, fit
+settings = FitSettings(epochs=1, batch_size=32)
+print(fit(PackedStore({str(store.path)!r}), {str(tmp_path)!r}, settings))
+"""
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert load_bundle(tmp_path / "bundle").architecture == "strided"

@@ -120,7 +120,7 @@ class Libssw:
     """Debian's libssw, through its C interface."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self.library = library
+        self.libssw = library
         library.ssw_init.restype = ctypes.c_void_p
         library.ssw_align.restype = ctypes.POINTER(_Alignment)
         matrix = [4 if row == column < 4 else -6 for row in range(5) for column in range(5)]
@@ -132,8 +132,8 @@ class Libssw:
             (ctypes.c_int8 * len(text))(*("ACGT".find(base) % 5 for base in text))
             for text in (query, target)
         ]
-        profile = self.library.ssw_init(codes[0], len(query), self.matrix, 5, 2)
-        found = self.library.ssw_align(
+        profile = self.libssw.ssw_init(codes[0], len(query), self.matrix, 5, 2)
+        found = self.libssw.ssw_align(
             ctypes.c_void_p(profile), codes[1], len(target), 8, 2, 1, 0, 0, max(15, len(query))
         )
         result = found.contents
@@ -144,8 +144,8 @@ class Libssw:
             result.query_begin,
             result.query_end,
         )
-        self.library.align_destroy(found)
-        self.library.init_destroy(ctypes.c_void_p(profile))
+        self.libssw.align_destroy(found)
+        self.libssw.init_destroy(ctypes.c_void_p(profile))
         return numbers
 
 

@@ -22,11 +22,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import google_crc32c
 
 from pileupcnn.errors import InputError, OutputError
+from pileupcnn.resources import Finishing
 
 GZIP_LEVEL = 1
 """Images shrink about as much as at the usual level 6, in a quarter of the time."""
@@ -120,7 +120,7 @@ def _next_payload(stream: io.BufferedReader | gzip.GzipFile) -> bytes | None:
     return payload
 
 
-class RecordWriter:
+class RecordWriter(Finishing):
     """Write a TFRecord file that appears under its name only when complete.
 
     A context manager. The file is made beside its target under a temporary
@@ -164,27 +164,6 @@ class RecordWriter:
                 f"{path}: cannot be written ({error.strerror}); check that the folder exists and "
                 "may be written to, or choose another name"
             ) from error
-
-    def __enter__(self) -> RecordWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self._abandon()
-            return
-        try:
-            self._finish()
-        except OSError as error:
-            self._abandon()
-            raise self._failure(error) from error
-        except BaseException:
-            self._abandon()
-            raise
 
     def write(self, payload: bytes) -> None:
         """Append a record."""

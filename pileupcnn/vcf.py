@@ -23,6 +23,7 @@ import pysam
 
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.regions import Region
+from pileupcnn.resources import Finishing
 
 TBI_MAX_LENGTH = 2**29 - 1
 """Longest contig in bp that a ``.tbi`` index can address; ``.csi`` has no such limit."""
@@ -204,7 +205,7 @@ class _HtslibPipe:
             raise self._failure
 
 
-class VcfWriter:
+class VcfWriter(Finishing):
     """Write records to a VCF or BCF that appears under its name only when complete.
 
     A context manager. The file is made beside its target under a temporary
@@ -243,22 +244,6 @@ class VcfWriter:
         self._sink = self._open()
         try:
             self._write(header_lines(sample, contigs, source))
-        except BaseException:
-            self._abandon()
-            raise
-
-    def __enter__(self) -> VcfWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._abandon()
-            return
-        try:
-            self._finish()
-        except OSError as error:
-            self._abandon()
-            raise self._failure(error) from error
         except BaseException:
             self._abandon()
             raise
@@ -491,9 +476,3 @@ def _truth(record: pysam.VariantRecord) -> TruthVariant | None:
     first, second = sorted((indices[0], indices[-1]))
     alleles = (record.ref.upper(), *(alt.upper() for alt in alts))
     return TruthVariant(record.contig, record.start, alleles, (first, second))
-
-
-def read_truth(path: str | Path, region: Region) -> list[TruthVariant]:
-    """Truth variants overlapping one region; see `TruthReader` for many."""
-    with TruthReader(path, [region.contig]) as reader:
-        return reader.fetch(region)

@@ -18,7 +18,8 @@ import pytest
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.examples import ExampleMaker, ExampleSettings, RunExamples
 from pileupcnn.kernels import mersenne
-from pileupcnn.pileup import plan_images
+from pileupcnn.kernels.drawing import DRAWABLE
+from pileupcnn.pileup import Channel, plan_images
 from pileupcnn.regions import Region, partitions
 
 REGION = Region("chr20", 9_999_999, 10_010_000)
@@ -101,6 +102,10 @@ def test_shuffle_is_libcxxs(golden: Path) -> None:
     assert sizes
     for n in sizes:
         assert mersenne.permutation(n, vectors["seed"]).tolist() == vectors[str(n)]
+
+
+def test_kernel_and_package_know_the_same_channels() -> None:
+    assert set(Channel) == DRAWABLE
 
 
 def test_reservoir_draws_are_numpys() -> None:

@@ -27,8 +27,14 @@ from pileupcnn.vcf import (
     VcfWriter,
     format_record,
     header_lines,
-    read_truth,
 )
+
+
+def read_truth(path: Path, region: Region) -> list[TruthVariant]:
+    """Truth variants overlapping one region."""
+    with TruthReader(path, [region.contig]) as reader:
+        return reader.fetch(region)
+
 
 CONTIGS = {"c1": 1_000_000, "HLA-A*01:01": 5_000, "c2": 300_000}
 SOURCE = "pileupcnn 1.0 model=small sha256=00ff"

@@ -28,8 +28,8 @@ class PlaceClassifier:
     image that is classified with other neighbours.
     """
 
-    def __init__(self, bundle: Any, device: str, threads: int, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, model: Any, device: str, threads: int, batch_size: int | None) -> None:
+        self.batch_size = batch_size or 32
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         assert 0 < len(images) <= self.batch_size
@@ -69,6 +69,7 @@ def make_bundle(path: Path, *, partition_size: int, spec: PileupSpec | None = No
         architecture="strided",
         settings=settings,
         weights=[np.zeros(1, np.float32)],
+        onnx=b"none",
         training={},
     )
     return path

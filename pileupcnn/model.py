@@ -294,7 +294,7 @@ def _refuse(path: Path, reason: str) -> NoReturn:
 def _check_kind(path: Path) -> None:
     """Say plainly what is wrong where no bundle lies."""
     if not path.exists():
-        raise ModelError(f"{path}: no such model; give the directory of one")
+        raise ModelError(f"{path}: no such model; --model takes the directory of one")
     foreign = path.is_file() or (path / "saved_model.pb").exists()
     if foreign or path.suffix in (".keras", ".h5", ".hdf5"):
         raise ModelError(

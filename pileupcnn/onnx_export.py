@@ -238,7 +238,7 @@ def to_onnx(network: keras.Model) -> bytes:
         kind = type(layer).__name__
         if kind not in _LAYERS:
             raise TypeError(f"layer '{layer.name}': no ONNX is known for {kind}")
-        source = results.get(id(layer.input)) if kind != "InputLayer" else None
+        source = None if kind == "InputLayer" else results[id(layer.input)]
         results[id(layer.output)] = _LAYERS[kind](graph, layer, source)
 
     def described(name: str, kind: int, shape: tuple[int, ...]) -> Any:

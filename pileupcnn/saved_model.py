@@ -81,8 +81,21 @@ _WHICH = "take a model that DeepVariant released"
 
 
 def is_saved_model(path: Path) -> bool:
-    """Whether a directory is to be loaded as a SavedModel."""
-    return (path / _PROGRAM).is_file()
+    """Whether a directory is to be loaded as a SavedModel.
+
+    Raises
+    ------
+    ModelError
+        If it is the checkpoint of a training of DeepVariant's.
+    """
+    if (path / _PROGRAM).is_file():
+        return True
+    if Path(f"{path}.index").is_file() or any(path.glob("*.index")):
+        raise ModelError(
+            f"{path}: is a TensorFlow checkpoint; make a SavedModel of it with DeepVariant's "
+            "convert_to_saved_model (--checkpoint, --example_info_json, --output) and give that"
+        )
+    return False
 
 
 def load_saved_model(path: Path) -> SavedModel:

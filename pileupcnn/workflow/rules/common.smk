@@ -60,7 +60,8 @@ def beds_of(sample):
 def model_of(sample):
     """Files of its model, if it is not the package's own."""
     model = setting(sample, "model")
-    return [f"{model}/model.json", f"{model}/weights.npz"] if model else []
+    files = [str(path) for path in Path(model or "").rglob("*") if path.is_file()]
+    return (sorted(files) or [model]) if model else []
 
 
 def flags(name, values):

@@ -98,6 +98,19 @@ def _import_tensorflow() -> None:
             )
 
 
+def require_training_packages() -> None:
+    """See, without importing them, that the packages are there that training needs.
+
+    Raises
+    ------
+    OptionError
+        If one is not installed.
+    """
+    for package in (os.environ.get("KERAS_BACKEND", "tensorflow"), "keras", "onnx"):
+        if importlib.util.find_spec(package) is None:
+            raise OptionError(f"training needs {package}, which is not installed; {HOW_TO_INSTALL}")
+
+
 def start_keras(device: Device, threads: int) -> None:
     """Make Keras ready to train: with TensorFlow, unless KERAS_BACKEND names another library."""
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":

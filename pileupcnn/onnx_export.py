@@ -100,8 +100,9 @@ class _Graph:
 def _input(graph: _Graph, layer: Any, _: None) -> _Result:
     from onnx import TensorProto
 
-    rows_last = graph.node("Transpose", [layer.name], f"{layer.name}_nchw", perm=[0, 3, 1, 2])
-    return graph.node("Cast", [rows_last.name], f"{layer.name}_float", to=TensorProto.FLOAT)
+    channels_first = f"{layer.name}_channels_first"
+    graph.node("Transpose", [layer.name], channels_first, perm=[0, 3, 1, 2])
+    return graph.node("Cast", [channels_first], f"{layer.name}_float", to=TensorProto.FLOAT)
 
 
 def _expect(layer: Any, **settings: Any) -> None:

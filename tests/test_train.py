@@ -331,6 +331,13 @@ class TestFit:
 
 
 class TestCommand:
+    def test_missing_packages_are_told_before_anything_is_drawn(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(OptionError, match=r"tensorflow.* pip install 'pileupcnn\[train\]'"):
+            run_train(output=tmp_path / "out", data=tmp_path / "none.tsv")
+
     def test_from_table_to_bundle_and_on_from_there(self, run: TrainingRun, tmp_path: Path) -> None:
         data = table(
             tmp_path / "runs.tsv",

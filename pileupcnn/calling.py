@@ -315,7 +315,7 @@ class BlockCaller(Generic[Result]):
         self._scanner = scanner
         self._classifier = classifier
         self._finish = finish
-        self._images = np.empty((classifier.batch_size, *settings.pileup.shape), dtype=np.uint8)
+        self._images = np.empty((classifier.at_once, *settings.pileup.shape), dtype=np.uint8)
 
     def close(self) -> None:
         """Close the thread's files."""

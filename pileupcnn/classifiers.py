@@ -19,6 +19,9 @@ from pileupcnn.kernels.clock import count_released, thread_seconds
 from pileupcnn.model import CLASSES, DEFAULT_MODEL, Model, load_bundle
 from pileupcnn.saved_model import is_saved_model, load_saved_model
 
+IMAGES_AT_ONCE = 64
+"""About so many images are best drawn and handed over together, in several batches."""
+
 ROUNDED_DECIMALS = 10
 """Digits of rounded probabilities."""
 
@@ -36,6 +39,8 @@ class Classifier(ABC):
     Attributes
     ----------
     batch_size : int
+    at_once : int
+        Images that are best handed over together: some full batches.
     """
 
     default_batch_size: ClassVar[int]
@@ -43,28 +48,31 @@ class Classifier(ABC):
 
     def __init__(self, model: Model, batch_size: int | None = None) -> None:
         self.batch_size = batch_size or self.default_batch_size
+        self.at_once = self.batch_size * max(IMAGES_AT_ONCE // self.batch_size, 1)
         self._shape = model.spec.shape
         self._rounded = model.rounded
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify a batch.
+        """Classify images, batch by batch.
 
         Parameters
         ----------
         images : uint8 [n, height, width, channels]
-            At most `batch_size` of them.
 
         Returns
         -------
         float32 [n, 3]
             Probabilities in the order of `model.CLASSES`.
         """
-        n = len(images)
-        if n < self.batch_size:
-            padded = np.zeros((self.batch_size, *self._shape), np.uint8)
-            padded[:n] = images
-            images = padded
-        probabilities = self._run(images)[:n]
+        probabilities = np.empty((len(images), len(CLASSES)), np.float32)
+        for first in range(0, len(images), self.batch_size):
+            batch = images[first : first + self.batch_size]
+            n = len(batch)
+            if n < self.batch_size:
+                padded = np.zeros((self.batch_size, *self._shape), np.uint8)
+                padded[:n] = batch
+                batch = padded
+            probabilities[first : first + n] = self._run(batch)[:n]
         return round_probabilities(probabilities) if self._rounded else probabilities
 
     @abstractmethod

@@ -29,10 +29,10 @@ class PlaceClassifier:
     """
 
     def __init__(self, model: Any, device: str, threads: int, batch_size: int | None) -> None:
-        self.batch_size = batch_size or 32
+        self.at_once = batch_size or 32
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        assert 0 < len(images) <= self.batch_size
+        assert 0 < len(images) <= self.at_once
         seeds = (self.seed(image, place, len(images)) for place, image in enumerate(images))
         # mostly variants: where these overlap, genotypes are mended
         shares = [np.random.default_rng(seed).dirichlet([0.2, 0.3, 0.5]) for seed in seeds]

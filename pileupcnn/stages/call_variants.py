@@ -197,7 +197,7 @@ def classify_files(
     """
     files = [_ExampleFile(path, spec) for path in sorted(examples, key=_shard_number)]
     classifier = functools.cache(make_classifier)
-    batches = _batches(files, lambda: classifier().batch_size)
+    batches = _batches(files, lambda: classifier().at_once)
     with RecordWriter(output) as writer:
         first = next(batches, None)
         if first is not None:

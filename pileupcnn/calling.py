@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn import runners
+from pileupcnn.classifiers import Classifier
 from pileupcnn.examples import (
     CHECKED_BASES,
     ExampleMaker,
@@ -31,7 +32,6 @@ from pileupcnn.examples import (
 )
 from pileupcnn.kernels.clock import released_seconds
 from pileupcnn.messages.convert import candidate_site, encode_call, site_to_variant
-from pileupcnn.model import Classifier
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.postprocess import Image, genotype, resolve_overlaps
 from pileupcnn.regions import Block, Region, blocks
@@ -49,8 +49,8 @@ class Statistics:
     seconds : dict of str to float
         Time by stage, summed over threads.
     gil_seconds : float
-        Processor time outside kernels: at most so long the interpreter lock
-        was held (TensorFlow, too, lets go of it at times).
+        Processor time outside kernels and ONNX Runtime: at most so long the
+        interpreter lock was held (TensorFlow, too, lets go of it at times).
     cpu_seconds : float
         Processor time of the whole process while the stream was read.
     skipped : Counter of str
@@ -315,7 +315,7 @@ class BlockCaller(Generic[Result]):
         self._scanner = scanner
         self._classifier = classifier
         self._finish = finish
-        self._images = np.empty((classifier.batch_size, *settings.pileup.shape), dtype=np.uint8)
+        self._images = np.empty((classifier.at_once, *settings.pileup.shape), dtype=np.uint8)
 
     def close(self) -> None:
         """Close the thread's files."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import check_range
+from pileupcnn.example_info import ExampleInfo
 from pileupcnn.kernels.drawing import Drawer
 from pileupcnn.reads import ReadBatch
 from pileupcnn.reference import ReferenceWindow
@@ -74,6 +75,23 @@ class PileupSpec:
     def max_reads(self) -> int:
         """Rows left for reads."""
         return self.height - self.reference_rows
+
+
+def spec_from_info(info: ExampleInfo) -> PileupSpec:
+    """The images that an ``example_info.json`` describes.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be drawn.
+    """
+    known = {int(channel) for channel in Channel}
+    unknown = [number for number in info.channels if number not in known]
+    if unknown:
+        raise ValueError(f"its images have the channel {unknown[0]}, which is not drawn here")
+    if info.shape is None or len(info.shape) != 3 or info.shape[2] != len(info.channels):
+        raise ValueError(f"'shape' does not go with {len(info.channels)} channels")
+    return PileupSpec(info.shape[0], info.shape[1], tuple(map(Channel, info.channels)))
 
 
 @dataclass(slots=True)

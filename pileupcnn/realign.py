@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pileupcnn.kernels.alignment import WindowAligner
 from pileupcnn.kernels.assembly import Assembler
-from pileupcnn.kernels.realign import STATES, Realigner
+from pileupcnn.kernels.realign import STATES, Realigner, append_slices
 from pileupcnn.kernels.windows import WindowSelector
 from pileupcnn.reads import ReadBatch
 from pileupcnn.reference import ReferenceWindow
@@ -304,11 +304,9 @@ def _realigner(
 
 
 def _append(
-    source: NDArray[np.int32], offset: NDArray[np.int64], *values: NDArray[Any]
+    source: NDArray[np.int32], offset: NDArray[np.int64], *values: NDArray[np.uint8]
 ) -> list[NDArray[Any]]:
     """Offsets and values of variable length, with those of the reads `source` again at the end."""
-    lengths = np.diff(offset)[source]
-    ends = np.cumsum(lengths)
-    places = np.repeat(offset[source] - (ends - lengths), lengths) + np.arange(lengths.sum())
-    new_offset = np.concatenate([offset, ends + offset[-1]])
-    return [new_offset, *(np.concatenate([array, array[places]]) for array in values)]
+    ends = np.cumsum(np.diff(offset)[source]) + offset[-1]
+    new_offset = np.concatenate([offset, ends])
+    return [new_offset, *(append_slices(array, offset, source, new_offset) for array in values)]

@@ -28,11 +28,11 @@ class PlaceClassifier:
     image that is classified with other neighbours.
     """
 
-    def __init__(self, bundle: Any, device: str, threads: int, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, model: Any, device: str, threads: int, batch_size: int | None) -> None:
+        self.at_once = batch_size or 32
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        assert 0 < len(images) <= self.batch_size
+        assert 0 < len(images) <= self.at_once
         seeds = (self.seed(image, place, len(images)) for place, image in enumerate(images))
         # mostly variants: where these overlap, genotypes are mended
         shares = [np.random.default_rng(seed).dirichlet([0.2, 0.3, 0.5]) for seed in seeds]
@@ -69,6 +69,7 @@ def make_bundle(path: Path, *, partition_size: int, spec: PileupSpec | None = No
         architecture="strided",
         settings=settings,
         weights=[np.zeros(1, np.float32)],
+        onnx=b"none",
         training={},
     )
     return path

@@ -30,7 +30,7 @@ from stages import (
     records,
 )
 
-from pileupcnn import model
+from pileupcnn import classifiers, model
 from pileupcnn.cli.call import run_call
 from pileupcnn.cli.call_variants import run_call_variants
 from pileupcnn.cli.make_examples import run_make_examples
@@ -55,7 +55,7 @@ Inputs = dict[str, Any]
 @pytest.fixture(autouse=True)
 def _stand_in(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "network" not in request.fixturenames:
-        monkeypatch.setattr(model, "Classifier", PlaceClassifier)
+        monkeypatch.setattr(classifiers, "load_classifier", PlaceClassifier)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_overlaps_across_blocks_are_resolved(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A deletion reaches from one task's block into another's, over a variant there."""
-    monkeypatch.setattr(model, "Classifier", SureClassifier)
+    monkeypatch.setattr(classifiers, "load_classifier", SureClassifier)
     fields = [line.split("\t") for line in variant_lines(by_call(tmp_path, inputs))]
     spans = [(f[0], int(f[1]) - 1, int(f[1]) - 1 + len(f[3])) for f in fields]
     pairs = [(a, b) for a, b in itertools.pairwise(spans) if a[0] == b[0] and b[1] < a[2]]
@@ -150,7 +150,7 @@ def test_several_files_of_one_sample(tmp_path: Path, inputs: Inputs, testdata: P
 
 
 def test_the_network_says_the_same(tmp_path: Path, testdata: Path, network: None) -> None:
-    """TensorFlow's own probabilities, bit for bit; the shipped model, or any that is there."""
+    """The network's own probabilities, bit for bit; the shipped model, or any that is there."""
     inputs = {"ref": testdata / "ref.fa", "reads": [testdata / "sample.bam"], "model": None}
     if not (model.DEFAULT_MODEL / "model.json").exists():
         pytest.skip("no shipped model")
@@ -212,12 +212,12 @@ def test_golden_answers_are_rounded(golden: Path) -> None:
     path = golden / "golden.postprocess_single_site_input-00000-of-00001.tfrecord.gz"
     answers = np.array([call.probabilities for call in read_calls(path)], np.float32)
     assert len(answers) == 84
-    np.testing.assert_array_equal(model.round_probabilities(answers), answers)
+    np.testing.assert_array_equal(classifiers.round_probabilities(answers), answers)
     # a change below the last digit that is kept is taken back where float32 can hold it
     small = answers.copy()
     small[small < 1e-4] += np.float32(2e-11)
     assert (small != answers).sum() > 50
-    restored = model.round_probabilities(small) == answers
+    restored = classifiers.round_probabilities(small) == answers
     assert restored.all(axis=1).mean() > 0.9
 
 
@@ -236,7 +236,7 @@ def test_golden_examples_are_classified(tmp_path: Path, golden: Path) -> None:
 def test_partitions_dealt_out_as_deepvariant_does(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "Classifier", ImageClassifier)
+    monkeypatch.setattr(classifiers, "load_classifier", ImageClassifier)
     expected = by_call(tmp_path, inputs)
     assert by_stages(tmp_path, inputs, 3, shard_scheme="deepvariant") == expected
     for number in range(3):
@@ -265,15 +265,16 @@ def test_the_bundle_decides_on_rounding(tmp_path: Path, network: None) -> None:
         architecture=shipped.architecture,
         settings=shipped.settings,
         weights=shipped.weights,
+        onnx=shipped.onnx,
         training={},
         rounded=True,
     )
     rounding = model.load_bundle(tmp_path / "rounded")
     assert (shipped.rounded, rounding.rounded) == (False, True)
     images = np.random.default_rng(1).integers(0, 255, (20, *shipped.spec.shape), np.uint8)
-    plain, rounded = (model.Classifier(b, "cpu")(images) for b in (shipped, rounding))
+    plain, rounded = (classifiers.load_classifier(b, "cpu")(images) for b in (shipped, rounding))
     assert (plain != rounded).any()
-    np.testing.assert_array_equal(rounded, model.round_probabilities(plain))
+    np.testing.assert_array_equal(rounded, classifiers.round_probabilities(plain))
     description = json.loads((tmp_path / "rounded" / "model.json").read_text())
     description["round_probabilities"] = 1
     (tmp_path / "rounded" / "model.json").write_text(json.dumps(description))
@@ -283,7 +284,7 @@ def test_the_bundle_decides_on_rounding(tmp_path: Path, network: None) -> None:
 
 def test_rounding() -> None:
     rows = np.array([[0.25, 0.5, 0.25], [1, 0, 0], [0.1, 0.2, 0.7], [1e-12, 2e-12, 1]], np.float32)
-    rounded = model.round_probabilities(rows)
+    rounded = classifiers.round_probabilities(rows)
     assert rounded.dtype == np.float32
     np.testing.assert_array_equal(rounded[:2], rows[:2])
     np.testing.assert_allclose(rounded[2], rows[2], atol=1e-7)
@@ -376,7 +377,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, testdata: Path, bundle: Path
     folder = tmp_path_factory.mktemp("sound")
     inputs = {"ref": testdata / "ref.fa", "reads": [testdata / "sample.bam"], "model": bundle}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model, "Classifier", PlaceClassifier)
+        patch.setattr(classifiers, "load_classifier", PlaceClassifier)
         run_make_examples(**inputs, examples=folder / "e@3", regions=["ctg2"])
         for tail in (f"-{k:05d}-of-00003" for k in range(3)):
             run_call_variants([folder / f"e{tail}"], folder / f"a{tail}", model=bundle)

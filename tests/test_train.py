@@ -40,8 +40,12 @@ def tiny(images: Any) -> Any:
     """An architecture that is traced in no time."""
     import keras
 
-    brightest = keras.layers.GlobalMaxPooling2D()(images)
-    return keras.layers.BatchNormalization(momentum=0.5)(brightest)
+    def identity(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return np.eye(shape[-1], dtype=dtype).reshape(shape)
+
+    same = keras.layers.Conv2D(7, 1, use_bias=False, kernel_initializer=identity)(images)
+    scaled = keras.layers.BatchNormalization(momentum=0.5)(same)
+    return keras.layers.GlobalMaxPooling2D()(scaled)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -327,6 +331,13 @@ class TestFit:
 
 
 class TestCommand:
+    def test_missing_packages_are_told_before_anything_is_drawn(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(OptionError, match=r"tensorflow.* pip install 'pileupcnn\[train\]'"):
+            run_train(output=tmp_path / "out", data=tmp_path / "none.tsv")
+
     def test_from_table_to_bundle_and_on_from_there(self, run: TrainingRun, tmp_path: Path) -> None:
         data = table(
             tmp_path / "runs.tsv",

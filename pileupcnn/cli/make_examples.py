@@ -68,15 +68,14 @@ def run_make_examples(
         If something the user can mend is wrong; then nothing is written.
     """
     from pileupcnn.calling import Statistics
+    from pileupcnn.classifiers import load_model
     from pileupcnn.errors import OptionError
-    from pileupcnn.model import DEFAULT_MODEL, load_bundle
     from pileupcnn.stages.make_examples import ExampleRun
 
     example_files, candidate_files = _outputs(examples, candidates, task)
     if (truth is None) != (confident is None):
         raise OptionError("--truth and --confident go together: give both, or none of them")
-    bundle = load_bundle(model or DEFAULT_MODEL)
-    settings = common.override_settings(bundle, overrides or {})
+    settings = common.override_settings(load_model(model), overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions)
     known, wanted = None, inputs.regions
     if truth is not None and confident is not None:

@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto")
 def train(**options: object) -> None:
-    """Train a model on reads whose variants are known.
+    """Train a model on reads whose variants are known (needs pileupcnn[train]).
 
     Draws labelled images of all runs of the table into a packed store, then
     trains on that. Killed at any time, the same command goes on where it was.
@@ -118,10 +118,11 @@ def run_train(
     from pileupcnn.datasets import draw_store, pack_examples, read_runs
     from pileupcnn.errors import OptionError
     from pileupcnn.model import load_bundle
-    from pileupcnn.networks import ARCHITECTURES
+    from pileupcnn.networks import ARCHITECTURES, require_training_packages
     from pileupcnn.store import PackedStore
     from pileupcnn.train import FitSettings, fit
 
+    require_training_packages()
     start = None if init is None else load_bundle(init)
     if start is not None and (architecture or height or width or realign is not None):
         raise OptionError(

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pileupcnn.cli import common
+
 if TYPE_CHECKING:
     from pileupcnn.examples import ExampleSettings
+    from pileupcnn.labels import Scheme
     from pileupcnn.networks import Device
 
 
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     help="Realign reads around likely indels, in training and then in calling.  "
     "[default: --realign]",
 )
+@common.labeler_option
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 @click.option(
@@ -94,6 +98,7 @@ def run_train(
     height: int | None = None,
     width: int | None = None,
     realign: bool | None = None,
+    labeler: Scheme = "haplotype",
     epochs: int = 20,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
@@ -142,7 +147,7 @@ def run_train(
         settings = (
             start.settings if start is not None else _settings(height, width, realign is not False)
         )
-        images = draw_store(read_runs(data), store, settings, threads)
+        images = draw_store(read_runs(data), store, settings, threads, labeler)
     elif height or width or realign is not None:
         raise OptionError(
             "--height, --width and --realign are for drawing; give --data or leave them out"

@@ -17,7 +17,15 @@ from pileupcnn import runners
 from pileupcnn.errors import InputError
 from pileupcnn.example_info import info_path, read_info
 from pileupcnn.examples import ExampleMaker, ExampleSettings, check_fit
-from pileupcnn.labels import DROPPED, ConfidentRegions, Labeller, Scheme, Truth, image_types
+from pileupcnn.labels import (
+    DEFAULT_SCHEME,
+    DROPPED,
+    ConfidentRegions,
+    Labeller,
+    Scheme,
+    Truth,
+    image_types,
+)
 from pileupcnn.messages.convert import decode_variant, read_examples
 from pileupcnn.model import CLASSES, settings_to_json
 from pileupcnn.pileup import Channel, PileupSpec
@@ -139,7 +147,7 @@ def draw_store(
     store: str | Path,
     settings: ExampleSettings,
     threads: int = 1,
-    scheme: Scheme = "haplotype",
+    scheme: Scheme = DEFAULT_SCHEME,
 ) -> PackedStore:
     """Draw the labelled images of all runs into a packed store.
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from pileupcnn.vcf import TruthReader, TruthVariant
 Scheme = Literal["haplotype", "positional"]
 """How a candidate's true genotype is found."""
 
-SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+DEFAULT_SCHEME: Scheme = "haplotype"
 
 DROPPED = -1
 """Label of an image that is none: its candidate starts where the truth says nothing."""
@@ -144,7 +144,7 @@ class Truth:
     variants: Path
     contigs: tuple[str, ...]
     confident: ConfidentRegions
-    scheme: Scheme = "haplotype"
+    scheme: Scheme = DEFAULT_SCHEME
     classes: ClassField | None = None
 
 

@@ -429,6 +429,7 @@ def test_labels_are_classes(tmp_path: Path, inputs: Inputs, testdata: Path) -> N
         ({"classes": "a,b,c,d", "classes_field": "kind"}, "give two or 3 names"),
         ({"classes": "a,b,a", "classes_field": "kind"}, "all different"),
         ({"classes": "a,b,", "classes_field": "kind"}, "all different"),
+        ({"classes": "a,b", "classes_field": "kind", "labeler": "positional"}, "leave one"),
     ],
 )
 def test_wrong_classes(
@@ -437,10 +438,8 @@ def test_wrong_classes(
     truth = {"truth": testdata / "truth.vcf.gz", "confident": testdata / "confident.bed"}
     with pytest.raises(OptionError, match=message):
         run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", **truth, **options)
-    with pytest.raises(OptionError, match="go together"):
-        run_make_examples(
-            **inputs, examples=tmp_path / "e.tfrecord", classes="a,b", classes_field="kind"
-        )
+    with pytest.raises(OptionError, match="are for labels"):
+        run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", labeler="haplotype")
 
 
 def test_partitions_of_labelled_examples_are_those_of_the_regions(

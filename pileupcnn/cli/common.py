@@ -73,10 +73,8 @@ threads_option = click.option(
 labeler_option = click.option(
     "--labeler",
     type=click.Choice(["haplotype", "positional"]),
-    default="haplotype",
-    show_default=True,
     help="How candidates get their true genotypes: variants near each other compared as "
-    "sequences, or each by position and alleles.",
+    "sequences, or each by position and alleles.  [default: haplotype]",
 )
 
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar, no summary.")

@@ -32,7 +32,7 @@ def run_make_examples(
     shard_scheme: Literal["blocks", "deepvariant"] = "blocks",
     truth: str | Path | None = None,
     confident: str | Path | None = None,
-    labeler: Scheme = "haplotype",
+    labeler: Scheme | None = None,
     classes: str | None = None,
     classes_field: str | None = None,
     model: str | Path | None = None,
@@ -60,7 +60,7 @@ def run_make_examples(
         ``call``, or in single partitions, as DeepVariant does.
     truth, confident : path, optional
         Both or none: VCF and BED, for labelled examples.
-    labeler : {"haplotype", "positional"}
+    labeler : {"haplotype", "positional"}, optional
         How candidates get their true genotypes.
     classes, classes_field : str, optional
         Both or none: label with one of these classes (comma-separated, three
@@ -78,13 +78,16 @@ def run_make_examples(
     """
     from pileupcnn.calling import Statistics
     from pileupcnn.errors import OptionError
+    from pileupcnn.labels import DEFAULT_SCHEME
     from pileupcnn.model import DEFAULT_MODEL, load_bundle
     from pileupcnn.stages.make_examples import ExampleRun
 
     example_files, candidate_files = _outputs(examples, candidates, task)
     if (truth is None) != (confident is None):
         raise OptionError("--truth and --confident go together: give both, or none of them")
-    own_classes = _own_classes(classes, classes_field, with_truth=truth is not None)
+    if truth is None and (classes or classes_field or labeler):
+        raise OptionError("--labeler and --classes are for labels: give --truth and --confident")
+    own_classes = _own_classes(classes, classes_field, labeler)
     bundle = load_bundle(model or DEFAULT_MODEL)
     settings = common.override_settings(bundle, overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions)
@@ -93,7 +96,7 @@ def run_make_examples(
         known, wanted = _labelled(
             Path(truth), Path(confident), inputs, settings.reads.partition_size
         )
-        known = replace(known, scheme=labeler, classes=own_classes)
+        known = replace(known, scheme=labeler or DEFAULT_SCHEME, classes=own_classes)
     statistics = Statistics()
     total = sum(map(len, wanted)) // (1 if task is None else len(example_files))
     done = 0
@@ -140,7 +143,9 @@ def _outputs(
     return example_files, candidate_files
 
 
-def _own_classes(classes: str | None, field: str | None, *, with_truth: bool) -> ClassField | None:
+def _own_classes(
+    classes: str | None, field: str | None, labeler: Scheme | None
+) -> ClassField | None:
     """What --classes and --classes-field say."""
     from pileupcnn.errors import OptionError
     from pileupcnn.labels import ClassField
@@ -148,8 +153,10 @@ def _own_classes(classes: str | None, field: str | None, *, with_truth: bool) ->
 
     if classes is None and field is None:
         return None
-    if classes is None or field is None or not with_truth:
-        raise OptionError("--classes, --classes-field and --truth go together: give all of them")
+    if classes is None or field is None:
+        raise OptionError("--classes and --classes-field go together: give both, or none of them")
+    if labeler is not None:
+        raise OptionError("--labeler is for genotypes, --classes need none; leave one of them out")
     names = tuple(classes.split(","))
     if not 2 <= len(names) <= LABELS or len(set(names)) < len(names) or not all(names):
         raise OptionError(
@@ -200,7 +207,10 @@ def _labelled(
 @click.option("--truth", help="Indexed VCF or BCF with genotypes: examples get labels.")
 @click.option("--confident", help="BED: where the truth is complete.")
 @common.labeler_option
-@click.option("--classes", help="Label with these classes (a,b,c; the first: no variant) instead.")
+@click.option(
+    "--classes",
+    help="Labels are places in this list (a,b,c), not genotypes; the first: no variant.",
+)
 @click.option("--classes-field", help="INFO field of the truth that names the class.")
 @common.model_option
 @common.sample_option
@@ -218,7 +228,7 @@ def make_examples(
     shard_scheme: Literal["blocks", "deepvariant"],
     truth: str | None,
     confident: str | None,
-    labeler: Scheme,
+    labeler: Scheme | None,
     classes: str | None,
     classes_field: str | None,
     model: str | None,

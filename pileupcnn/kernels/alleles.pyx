@@ -76,7 +76,7 @@ cdef class AlleleCounter(AlleleWalk):
                 self._call_partition(k)
             count_released(began)
 
-    cdef void _call_partition(self, int32_t k) noexcept nogil:
+    cdef int _call_partition(self, int32_t k) except -1 nogil:
         cdef int32_t p, begin, end, i, total
         cdef uint8_t expected
         for p in range(self.interval_length):
@@ -111,7 +111,7 @@ cdef class AlleleCounter(AlleleWalk):
             and <double>group.count / total >= self.min_fraction_indels
         )
 
-    cdef void _emit(self, int32_t k, int32_t p, uint8_t expected, int32_t total) noexcept nogil:
+    cdef int _emit(self, int32_t k, int32_t p, uint8_t expected, int32_t total) except -1 nogil:
         """Write one candidate: REF spans the longest deletion, ALTs ascend bytewise."""
         cdef int32_t i, j, longest = 0
         cdef int64_t tail = self.interval_start - self.reference_start + p + 1
@@ -155,7 +155,7 @@ cdef class AlleleCounter(AlleleWalk):
             self._end_allele(self.kept[order[i]].count)
         self.allele_offset.push_back(self.allele_depth.size())
 
-    cdef void _end_allele(self, int32_t depth) noexcept nogil:
+    cdef int _end_allele(self, int32_t depth) except -1 nogil:
         self.allele_depth.push_back(depth)
         self.base_out.push_back(self.out_bases.size())
         self.support_offset.push_back(self.support.size())

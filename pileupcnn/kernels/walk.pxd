@@ -55,20 +55,20 @@ cdef class AlleleWalk:
     cdef readonly int64_t mismatches
 
     cdef _take(self, reads, const uint8_t[::1] reference, int64_t reference_start)
-    cdef void _collect(
+    cdef int _collect(
         self, const int32_t *reads, int64_t n, int64_t start, int64_t end
-    ) noexcept nogil
-    cdef void _walk(self, int32_t read) noexcept nogil
-    cdef void _match(self, int32_t read, int64_t off, int64_t at, uint32_t length) noexcept nogil
-    cdef void _commit_unless_at(self, int64_t position) noexcept nogil
-    cdef void _commit(self) noexcept nogil
-    cdef void _commit_before_skipped(self) noexcept nogil
-    cdef void _anchored(
+    ) except -1 nogil
+    cdef int _walk(self, int32_t read) except -1 nogil
+    cdef int _match(self, int32_t read, int64_t off, int64_t at, uint32_t length) except -1 nogil
+    cdef int _commit_unless_at(self, int64_t position) except -1 nogil
+    cdef int _commit(self) except -1 nogil
+    cdef int _commit_before_skipped(self) except -1 nogil
+    cdef int _anchored(
         self, int32_t read, uint8_t type, int64_t off, int64_t at, uint32_t length, bint at_start
-    ) noexcept nogil
-    cdef void _sort_alleles(self) noexcept nogil
+    ) except -1 nogil
+    cdef int _sort_alleles(self) except -1 nogil
     cdef bint _has_twins(self, const int32_t *reads, int64_t n) noexcept nogil
     cdef void _drop_overwritten(self) noexcept nogil
     cdef int _compare(self, Allele &a, Allele &b) noexcept nogil
     cdef const uint8_t *_tail(self, Allele &allele) noexcept nogil
-    cdef void _group(self, int32_t begin, int32_t end) noexcept nogil
+    cdef int _group(self, int32_t begin, int32_t end) except -1 nogil

@@ -12,18 +12,6 @@ from libc.string cimport memcmp
 
 from pileupcnn.kernels.vectors cimport fill
 
-# the operations of a CIGAR, as BAM numbers them
-cdef enum:
-    OP_M = 0
-    OP_I = 1
-    OP_D = 2
-    OP_N = 3
-    OP_S = 4
-    OP_H = 5
-    OP_P = 6
-    OP_EQ = 7
-    OP_X = 8
-
 cdef class AlleleWalk:
     """What those who count alleles share: `min_quality` and `min_mapping_quality` are theirs."""
 
@@ -57,7 +45,8 @@ cdef class AlleleWalk:
             ):
                 self._walk(reads[i])
         self._sort_alleles()
-        if self.may_repeat or self._has_twins(reads, n):
+        self.may_repeat = self.may_repeat or self._has_twins(reads, n)
+        if self.may_repeat:
             self._drop_overwritten()
 
     cdef int _walk(self, int32_t read) except -1 nogil:
@@ -117,7 +106,8 @@ cdef class AlleleWalk:
                     self.mismatches += 1
                 self.pending.position = <int32_t>(off + i)
                 self.pending.type = SUBSTITUTION
-                self.pending.low_quality = self.qualities[at + i] < self.min_quality
+                self.pending.quality = self.qualities[at + i]
+                self.pending.low_quality = self.pending.quality < self.min_quality
                 self.pending.first = base
                 self.pending.length = 0
                 self.pending.at = at + i
@@ -182,6 +172,10 @@ cdef class AlleleWalk:
         self.pending.position = <int32_t>position
         self.pending.type = type
         self.pending.low_quality = type != DELETION and total < self.min_quality * <int64_t>length
+        if type == DELETION:
+            self.pending.quality = self.qualities[at if at_start else at - 1]
+        else:
+            self.pending.quality = <uint8_t>(total // max(1, <int64_t>length))
         self.pending.first = anchor
         self.pending.length = <int32_t>length
         self.pending.at = source

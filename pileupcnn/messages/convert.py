@@ -5,6 +5,7 @@ Lists of named fields are written sorted by name, so equal content is equal byte
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -14,9 +15,11 @@ from typing import TypeVar
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
+from pysam import FREVERSE
 
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import InputError
+from pileupcnn.kernels.alleles import CONTEXT
 from pileupcnn.messages.features_pb2 import Example, Feature
 from pileupcnn.messages.variants_pb2 import (
     CallVariantsOutput,
@@ -31,6 +34,9 @@ from pileupcnn.tfrecords import read_records
 
 SNP, INDEL = 1, 2
 """Types in an example: whether all of a site's alleles are single bases, or not."""
+
+UNCALLED = "UNCALLED_ALLELE"
+"""Key of the reads that support no ALT."""
 
 LABELS = 3
 """A sample has 0, 1 or 2 copies of the ALT alleles that an image shows."""
@@ -127,19 +133,6 @@ def candidate_site(candidates: CandidateBatch, index: int, sample: str) -> Site:
     )
 
 
-def candidate_support(
-    candidates: CandidateBatch, reads: ReadBatch, index: int
-) -> dict[str, list[str]]:
-    """Names (``fragment/number``) of the reads that support each ALT of a candidate."""
-    first, last = candidates.allele_offset[index : index + 2].tolist()
-    bounds = candidates.support_offset[first : last + 1].tolist()
-    return {
-        allele: [reads.name(read) for read in candidates.support[bounds[i] : bounds[i + 1]]]
-        for i, allele in enumerate(candidates.alleles(index))
-        if i > 0
-    }
-
-
 def site_to_variant(site: Site, reads_name: str = "") -> Variant:
     """The message of a site.
 
@@ -222,25 +215,90 @@ def decode_variant(data: bytes) -> Variant:
     return _decode(Variant, data)
 
 
-def encode_candidate(site: Site, support: Mapping[str, Sequence[str]]) -> bytes:
+def encode_candidate(
+    candidates: CandidateBatch,
+    reads: ReadBatch,
+    index: int,
+    site: Site,
+    images: Sequence[Sequence[int]] = (),
+) -> bytes:
     """A DeepVariantCall: a candidate with its reads.
-
-    DeepVariant adds what its small model reads (properties of the reads,
-    frequencies around), which its other stages do without.
 
     Parameters
     ----------
+    candidates : CandidateBatch
+        With details.
+    reads : ReadBatch
+    index : int
     site : Site
-    support : mapping of str to sequence of str
-        Reads by ALT, as from `candidate_support`.
+        The candidate, from `candidate_site`.
+    images : sequence of sequence of int
+        ALTs of the images that are wanted, where not all are.
     """
-    entries = [
-        DeepVariantCall.SupportEntry(
-            key=allele, value=DeepVariantCall.SupportingReads(read_names=support[allele])
+    details = candidates.details
+    if details is None:
+        raise ValueError("the candidates were found without details")
+    first, last = candidates.allele_offset[index : index + 2].tolist()
+    bounds = candidates.support_offset[first : last + 1].tolist()
+    ours = candidates.support, details.low_quality, details.base_quality
+    slices = [[part[a:b] for part in ours] for a, b in itertools.pairwise(bounds)]
+    reference, *alts = [_read_supports(reads, site.sample, *parts) for parts in slices]
+    support = dict(zip(site.alleles[1:], alts, strict=True))
+    here = slice(*details.uncalled_offset[index : index + 2].tolist())
+    others = details.uncalled, details.uncalled_low_quality, details.uncalled_base_quality
+    uncalled = _read_supports(reads, site.sample, *[part[here] for part in others])
+    if uncalled:
+        support[UNCALLED] = uncalled
+    position = site.start - CONTEXT
+    return _bytes(
+        DeepVariantCall(
+            variant=site_to_variant(site),
+            allele_support=[
+                {"key": key, "value": {"read_names": [read.read_name for read in support[key]]}}
+                for key in sorted(support)
+            ],
+            ref_support=[read.read_name for read in reference],
+            allele_support_ext=[
+                {"key": key, "value": {"read_infos": support[key]}} for key in sorted(support)
+            ],
+            ref_support_ext={"read_infos": reference} if reference else None,
+            allele_frequency_at_position=[
+                {"key": position + i, "value": percentage}
+                for i, percentage in enumerate(details.context[index].tolist())
+                if percentage >= 0
+            ],
+            make_examples_alt_allele_indices=[{"indices": shown} for shown in images],
         )
-        for allele in sorted(support)
+    )
+
+
+def _read_supports(
+    reads: ReadBatch,
+    sample: str,
+    supporting: NDArray[np.int32],
+    low_quality: NDArray[np.uint8],
+    base_quality: NDArray[np.uint8],
+) -> list[DeepVariantCall.ReadSupport]:
+    """What is said of each of the reads that support an allele."""
+    reverse = reads.flag[supporting] & FREVERSE != 0
+    return [
+        DeepVariantCall.ReadSupport(
+            read_name=reads.name(read),
+            is_low_quality=bool(low),
+            mapping_quality=mapping_quality,
+            average_base_quality=quality,
+            is_reverse_strand=is_reverse,
+            sample_name=sample,
+        )
+        for read, low, mapping_quality, quality, is_reverse in zip(
+            supporting.tolist(),
+            low_quality.tolist(),
+            reads.mapping_quality[supporting].tolist(),
+            base_quality.tolist(),
+            reverse.tolist(),
+            strict=True,
+        )
     ]
-    return _bytes(DeepVariantCall(variant=site_to_variant(site), allele_support=entries))
 
 
 def encode_example(

@@ -42,6 +42,7 @@ from pileupcnn import networks
 from pileupcnn.errors import ModelError, OutputError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.pileup import PileupSpec
+from pileupcnn.small_model import SmallModel
 
 if TYPE_CHECKING:
     import keras
@@ -81,6 +82,8 @@ class Bundle:
         Of `weights.npz`.
     rounded : bool
         Whether its probabilities are rounded.
+    small_model : SmallModel, optional
+        What answers before an image is drawn.
     """
 
     path: Path
@@ -91,6 +94,7 @@ class Bundle:
     weights: tuple[NDArray[np.float32], ...]
     sha256: str
     rounded: bool = False
+    small_model: SmallModel | None = None
 
     @property
     def spec(self) -> PileupSpec:

@@ -114,6 +114,10 @@ class Answers:
     sets: ImagePlan
     probabilities: NDArray[np.float32]
 
+    def where(self, kept: NDArray[np.bool_]) -> Answers:
+        """The answers that a mask, bool [m], keeps."""
+        return Answers(self.sets.where(kept), self.probabilities[kept])
+
 
 def features(candidates: CandidateBatch, reads: ReadBatch, sets: ImagePlan) -> NDArray[np.int32]:
     """Describe sets of ALTs.
@@ -161,7 +165,7 @@ def answer(
     is_snp = rows[:, FEATURES.index("is_snp")] == 1
     settings = model.settings
     sure = quality >= np.where(is_snp, settings.min_gq_snps, settings.min_gq_indels)
-    return Answers(plan.where(sure), probabilities[sure]), plan.where(~sure)
+    return Answers(plan, probabilities).where(sure), plan.where(~sure)
 
 
 class DenseNetwork:

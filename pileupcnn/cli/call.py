@@ -118,6 +118,7 @@ def run_call(
             part,
             threads=threads,
             drop_at_ends=deepvariant_compat,
+            small_model=bundle.small_model,
             progress=report,
         )
 
@@ -149,7 +150,13 @@ def _write_vcf(
 
     source = f"pileupcnn {__version__} model={bundle.name} sha256={bundle.sha256}"
     with (
-        VcfWriter(output, inputs.sample, inputs.reference_contigs, source) as writer,
+        VcfWriter(
+            output,
+            inputs.sample,
+            inputs.reference_contigs,
+            source,
+            with_model_ids=bundle.small_model is not None,
+        ) as writer,
         closing(make_run().records(statistics)) as stream,
     ):
         for record in stream:

@@ -256,6 +256,8 @@ def summary(statistics: Statistics, results: str) -> list[str]:
         f"reads skipped: {skipped or 'none'}",
         f"candidates: {statistics.candidates:,}, {results}: {statistics.records:,}",
     ]
+    if statistics.answered:
+        lines.append(f"sets of ALTs called by the small model: {statistics.answered:,}")
     if statistics.dropped:
         lines.append(f"candidates dropped at contig ends: {statistics.dropped:,}")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,7 +47,8 @@ def run_make_examples(
         As for `run_call`; the model's settings decide what is drawn.
     examples : path
         TFRecord file, or ``name@N[.ext]`` for N of them; compressed if it ends
-        in ``.gz``.
+        in ``.gz``. If the model comes with a small model, its answers are beside
+        them, in ``NAME_call_variant_outputs.ext``, unless there is a truth.
     candidates : path, optional
         As many files for the candidates (DeepVariantCall).
     task : int, optional
@@ -76,6 +78,7 @@ def run_make_examples(
     if (truth is None) != (confident is None):
         raise OptionError("--truth and --confident go together: give both, or none of them")
     bundle = load_bundle(model or DEFAULT_MODEL)
+    small_model = bundle.small_model if truth is None else None
     settings = common.override_settings(bundle, overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions)
     known, wanted = None, inputs.regions
@@ -100,8 +103,16 @@ def run_make_examples(
         known,
         threads=threads,
         drop_at_ends=deepvariant_compat,
+        small_model=small_model,
         progress=report,
-    ).write(example_files, candidate_files, statistics, task=task, scheme=shard_scheme)
+    ).write(
+        example_files,
+        candidate_files,
+        statistics,
+        small_model_calls=_beside(example_files) if small_model else (),
+        task=task,
+        scheme=shard_scheme,
+    )
     return statistics
 
 
@@ -125,6 +136,25 @@ def _outputs(
             "numbered from 0; give one of them, or more files as name@N"
         )
     return example_files, candidate_files
+
+
+def _beside(examples: Sequence[Path]) -> list[Path]:
+    """Files for the small model's answers beside files of examples, named as DeepVariant does."""
+    from pileupcnn.errors import OptionError
+
+    files = []
+    for path in examples:
+        stem, dot, suffix = path.name.partition(".")
+        calls = path.with_name(f"{stem}_call_variant_outputs{dot}{suffix}")
+        if path.exists() and not path.is_file():
+            if str(path) != os.devnull:
+                raise OptionError(
+                    f"--examples {path}: the model's small model writes a file beside it, and this "
+                    "is no regular file; give the name of one"
+                )
+            calls = path
+        files.append(calls)
+    return files
 
 
 def _labelled(

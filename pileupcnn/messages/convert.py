@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TypeVar
@@ -67,6 +67,9 @@ class Site:
         AD, reads of each allele, REF first.
     genotype : tuple of int
         Two allele indices; -1 is missing. Known in training only.
+    model_id : str
+        MID: the model that said something of it without an image, or none.
+        Sites are equal with whatever model.
     """
 
     sample: str
@@ -76,6 +79,7 @@ class Site:
     depth: int
     allele_depths: tuple[int, ...]
     genotype: tuple[int, int] = (-1, -1)
+    model_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class ImageCall:
     probabilities: tuple[float, float, float]
 
 
-def candidate_site(candidates: CandidateBatch, index: int, sample: str) -> Site:
+def candidate_site(candidates: CandidateBatch, index: int, sample: str, model_id: str = "") -> Site:
     """One candidate of a batch."""
     return Site(
         sample=sample,
@@ -130,6 +134,7 @@ def candidate_site(candidates: CandidateBatch, index: int, sample: str) -> Site:
         alleles=candidates.alleles(index),
         depth=int(candidates.depth[index]),
         allele_depths=candidates.allele_depths(index),
+        model_id=model_id,
     )
 
 
@@ -151,6 +156,7 @@ def site_to_variant(site: Site, reads_name: str = "") -> Variant:
         info=[
             _info("AD", int_value=allele_depths),
             _info("DP", int_value=[depth]),
+            *([_info("MID", string_value=[site.model_id])] if site.model_id else []),
             _info("VAF", number_value=fractions),
         ],
     )
@@ -186,13 +192,16 @@ def variant_to_site(variant: Variant) -> Site:
     if len(variant.calls) != 1:
         raise MessageError(f"{len(variant.calls)} samples at {where}, not one")
     call = variant.calls[0]
-    fields = {
-        entry.key: tuple([value.int_value for value in entry.value.values]) for entry in call.info
-    }
-    allele_depths, depths = fields.get("AD", ()), fields.get("DP", ())
+    info = {entry.key: entry.value.values for entry in call.info}
+    allele_depths, depths = [
+        tuple([value.int_value for value in info.get(name, ())]) for name in ("AD", "DP")
+    ]
     if len(allele_depths) != len(alleles) or len(depths) != 1 or min(depths + allele_depths) < 0:
         raise MessageError(f"no AD and DP of {len(alleles)} alleles at {where}")
     first, second = call.genotype if len(call.genotype) == 2 else (-1, -1)
+    models = [value.string_value for value in info.get("MID", ())]
+    if not all(model.isascii() and model.replace("_", "").isalnum() for model in models):
+        raise MessageError(f"a MID that is no name at {where}")
     return Site(
         sample=call.call_set_name,
         contig=variant.reference_name,
@@ -201,6 +210,7 @@ def variant_to_site(variant: Variant) -> Site:
         depth=depths[0],
         allele_depths=allele_depths,
         genotype=(first, second),
+        model_id=models[0] if models else "",
     )
 
 
@@ -240,15 +250,26 @@ def encode_candidate(
         raise ValueError("the candidates were found without details")
     first, last = candidates.allele_offset[index : index + 2].tolist()
     bounds = candidates.support_offset[first : last + 1].tolist()
-    ours = candidates.support, details.low_quality, details.base_quality
-    slices = [[part[a:b] for part in ours] for a, b in itertools.pairwise(bounds)]
-    reference, *alts = [_read_supports(reads, site.sample, *parts) for parts in slices]
+    reference, *alts = [
+        _read_supports(
+            reads,
+            site.sample,
+            candidates.support[a:b],
+            details.low_quality[a:b],
+            details.base_quality[a:b],
+        )
+        for a, b in itertools.pairwise(bounds)
+    ]
     support = dict(zip(site.alleles[1:], alts, strict=True))
-    here = slice(*details.uncalled_offset[index : index + 2].tolist())
-    others = details.uncalled, details.uncalled_low_quality, details.uncalled_base_quality
-    uncalled = _read_supports(reads, site.sample, *[part[here] for part in others])
-    if uncalled:
-        support[UNCALLED] = uncalled
+    a, b = details.uncalled_offset[index : index + 2].tolist()
+    if a < b:
+        support[UNCALLED] = _read_supports(
+            reads,
+            site.sample,
+            details.uncalled[a:b],
+            details.uncalled_low_quality[a:b],
+            details.uncalled_base_quality[a:b],
+        )
     position = site.start - CONTEXT
     return _bytes(
         DeepVariantCall(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import check_range
 from pileupcnn.kernels.alleles import CONTEXT
+from pileupcnn.kernels.dense import PANEL, dense
 from pileupcnn.kernels.features import FeatureCounter
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.reads import ReadBatch
@@ -57,9 +58,6 @@ MODEL_ID = "small_model"
 
 MAX_PROBABILITY = 1 - 1e-7
 """Highest probability that is believed; caps a set's quality at 70."""
-
-CHUNK = 128
-"""Rows that a `DenseNetwork` sees at once, always."""
 
 Predict = Callable[[NDArray[np.int32]], NDArray[np.float32]]
 """From features, int32 [n, 70], to float32 [n, 3]: probabilities of 0, 1 and 2 copies."""
@@ -183,30 +181,36 @@ class DenseNetwork:
 
     Notes
     -----
-    Integers become float32 as they are: scaling is in the first layer. The
-    last bits of a product of matrices depend on their shapes, so rows are
-    taken in chunks of one size, the last filled up with zeros.
+    Integers become float32 as they are: scaling is in the first layer. What is
+    said of a row depends on that row only.
     """
 
     def __init__(self, weights: Sequence[NDArray[np.float32]]) -> None:
-        self._layers = list(zip(weights[::2], weights[1::2], strict=True))
+        self._layers = []
         width = len(FEATURES)
-        for kernel, bias in self._layers:
+        for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
             if kernel.shape != (width, *bias.shape):
                 raise ValueError(f"a layer of {kernel.shape} and {bias.shape} after {width} values")
+            self._layers.append((_panels(kernel), np.ascontiguousarray(bias, np.float32)))
             width = len(bias)
 
     def __call__(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         """Probabilities, float32 [n, k], of features, int32 [n, 70]."""
-        padded = np.zeros((-(-len(rows) // CHUNK) * CHUNK, rows.shape[1]), np.float32)
-        padded[: len(rows)] = rows
-        chunks = padded.reshape(-1, CHUNK, rows.shape[1])
-        return np.concatenate([self._classify(chunk) for chunk in chunks])[: len(rows)]
+        values = rows.astype(np.float32)
+        for i, (panels, bias) in enumerate(self._layers, 1):
+            out = np.empty((len(rows), len(bias)), np.float32)
+            dense(values, panels, bias, i < len(self._layers), out)
+            values = out
+        logits = values.astype(np.float64)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+        return probabilities.astype(np.float32)
 
-    def _classify(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        for kernel, bias in self._layers[:-1]:
-            values = np.maximum(values @ kernel + bias, 0)
-        kernel, bias = self._layers[-1]
-        values = values @ kernel + bias
-        powers = np.exp(values - values.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+
+def _panels(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights [in, out] as the kernel `dense` takes them."""
+    inputs, outputs = kernel.shape
+    count = -(-outputs // PANEL)
+    padded = np.zeros((inputs, count * PANEL), np.float32)
+    padded[:, :outputs] = kernel
+    return np.ascontiguousarray(padded.reshape(inputs, count, PANEL).transpose(1, 0, 2))

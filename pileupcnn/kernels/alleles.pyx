@@ -31,8 +31,7 @@ from pileupcnn.kernels.walk cimport (
 
 cdef enum:
     _CONTEXT = 25
-    # as candidates.Detail
-    WITH_SUPPORT = 1
+    # of candidates.Detail
     WITH_REFERENCE = 2
 
 CONTEXT = _CONTEXT
@@ -218,7 +217,7 @@ cdef class AlleleCounter(AlleleWalk):
         return allele.first == self.reference[self.interval_start - self.reference_start + p]
 
     cdef int _list_contexts(self, size_t first) except -1 nogil:
-        """For the partition's candidates, from `first` on, the shares of reads unlike the reference.
+        """Shares of reads unlike the reference around candidates, from `first` on: the partition's.
 
         In percent, cut to integers, as DeepVariant counts: reads listed as
         matching count among those unlike the reference and once more in the depth.
@@ -296,15 +295,11 @@ cdef class AlleleCounter(AlleleWalk):
             self.out_bases.insert(
                 self.out_bases.end(), alts[order[i]].begin(), alts[order[i]].end()
             )
-            if self.detail:
-                self._list_reads(
-                    &self.sorted_alleles[self.kept[order[i]].begin],
-                    self.kept[order[i]].end - self.kept[order[i]].begin, self.support,
-                    self.low_quality, self.base_quality,
-                )
-            else:
-                for j in range(self.kept[order[i]].begin, self.kept[order[i]].end):
-                    self.support.push_back(self.sorted_alleles[j].read)
+            self._list_reads(
+                &self.sorted_alleles[self.kept[order[i]].begin],
+                self.kept[order[i]].end - self.kept[order[i]].begin, self.support,
+                self.low_quality, self.base_quality,
+            )
             self._end_allele(self.kept[order[i]].count)
         self.allele_offset.push_back(self.allele_depth.size())
         if self.detail:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn import runners
+from pileupcnn.candidates import Detail
 from pileupcnn.classifiers import Classifier
 from pileupcnn.examples import (
     CHECKED_BASES,
@@ -35,6 +34,7 @@ from pileupcnn.messages.convert import candidate_site, encode_call, site_to_vari
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.postprocess import Image, genotype, resolve_overlaps
 from pileupcnn.regions import Block, Region, blocks
+from pileupcnn.small_model import MODEL_ID, SmallModel
 from pileupcnn.vcf import Record
 
 Result = TypeVar("Result")
@@ -55,8 +55,9 @@ class Statistics:
         Processor time of the whole process while the stream was read.
     skipped : Counter of str
         Records skipped, by reason.
-    candidates, records, dropped : int
-        `dropped` are candidates whose image would leave the contig.
+    candidates, records, dropped, answered : int
+        `dropped` are candidates whose image would leave the contig, `answered`
+        sets of ALTs of which the small model was sure.
     matches, mismatches : int
         Aligned bases like the reference, or not.
     labels : Counter of str
@@ -70,6 +71,7 @@ class Statistics:
     candidates: int = 0
     records: int = 0
     dropped: int = 0
+    answered: int = 0
     matches: int = 0
     mismatches: int = 0
     labels: Counter[str] = field(default_factory=Counter)
@@ -83,6 +85,7 @@ class Statistics:
         self.candidates += other.candidates
         self.records += other.records
         self.dropped += other.dropped
+        self.answered += other.answered
         self.matches += other.matches
         self.mismatches += other.mismatches
         self.labels.update(other.labels)
@@ -163,6 +166,8 @@ class BlockScanner:
     drop_at_ends : bool
         Draw no image of candidates whose image would leave the contig, as
         DeepVariant does, instead of leaving the columns outside blank.
+    detail, small_model
+        As for `ExampleMaker`.
     """
 
     def __init__(
@@ -174,9 +179,13 @@ class BlockScanner:
         *,
         first_block: int = 0,
         drop_at_ends: bool = False,
+        detail: Detail = Detail.ALTS,
+        small_model: SmallModel | None = None,
     ) -> None:
         self._reads, self._reference = reads, reference
-        self._maker = ExampleMaker(reads, reference, settings, sample)
+        self._maker = ExampleMaker(
+            reads, reference, settings, sample, detail=detail, small_model=small_model
+        )
         self._first_block = first_block
         self._drop_at_ends = drop_at_ends
 
@@ -204,6 +213,8 @@ class BlockScanner:
                 statistics.mismatches += made.candidates.mismatches
                 if self._drop_at_ends:
                     statistics.dropped += _drop_at_ends(made, self._maker.settings.pileup.width)
+                if made.answers is not None:
+                    statistics.answered += len(made.answers.sets)
             runs.append(made)
         statistics.skipped.update(self._maker.scanner.skipped)
         if block.index == self._first_block:
@@ -213,11 +224,13 @@ class BlockScanner:
 
 
 def _drop_at_ends(made: RunExamples, width: int) -> int:
-    """Take candidates whose image would leave the contig out of the plan; how many."""
+    """Take candidates of which some image would leave the contig out; how many."""
     half, start = width // 2, made.candidates.start
     inside = (start >= half) & (start < made.window.contig_length - half)
-    kept = inside[made.plan.candidate]
-    made.plan = ImagePlan(made.plan.candidate[kept], made.plan.alts[kept])
+    inside[np.setdiff1d(np.arange(len(start)), made.plan.candidate)] = True
+    made.plan = made.plan.where(inside[made.plan.candidate])
+    if made.answers is not None:
+        made.answers = made.answers.where(inside[made.answers.sets.candidate])
     return int((~inside).sum())
 
 
@@ -240,34 +253,55 @@ def block_records(
     rows = iter(probabilities)
     for made in examples.runs:
         candidates = made.candidates
-        images: dict[int, list[Image]] = defaultdict(list)
-        for index, alts in images_of(made.plan):
-            images[index].append((alts, next(rows)))
         starts, depths = candidates.start.tolist(), candidates.depth.tolist()
-        records += [
-            genotype(
+        for i, images, model_id in _answered(made, rows):
+            record = genotype(
                 candidates.contig,
                 starts[i],
                 candidates.alleles(i),
                 depths[i],
                 candidates.allele_depths(i),
-                images[i],
+                images,
             )
-            for i in images
-        ]
+            record.model_id = model_id
+            records.append(record)
     return records
+
+
+def _answered(
+    made: RunExamples, rows: Iterator[Sequence[float]]
+) -> Iterator[tuple[int, list[Image], str]]:
+    """Each candidate with what was said of its images, and the small model's MID if by that.
+
+    `rows` are the probabilities of the images that were drawn.
+    """
+    images: dict[int, list[Image]] = defaultdict(list)
+    for index, alts in images_of(made.plan):
+        images[index].append((alts, next(rows)))
+    small = answers_of(made)
+    for index in sorted(images.keys() | small.keys()) if small else images:
+        # one ALT after another, then their pairs, whoever answered
+        together = sorted(images[index] + small.get(index, []), key=_by_alts)
+        yield index, together, MODEL_ID if index in small else ""
+
+
+def _by_alts(image: Image) -> tuple[int, tuple[int, ...]]:
+    return len(image[0]), image[0]
 
 
 def block_outputs(
     examples: BlockExamples, probabilities: Sequence[Sequence[float]], sample: str
 ) -> list[bytes]:
-    """The same as what ``call-variants`` writes: a CallVariantsOutput for each image, in order."""
+    """The same as what ``call-variants`` writes: a CallVariantsOutput for each image, in order.
+
+    And for what the small model said instead of an image.
+    """
     outputs = []
     rows = iter(probabilities)
     for made in examples.runs:
-        for index, images in groupby(images_of(made.plan), key=itemgetter(0)):
-            variant = site_to_variant(candidate_site(made.candidates, index, sample))
-            outputs += [encode_call(variant, alts, next(rows)) for _, alts in images]
+        for index, images, model_id in _answered(made, rows):
+            variant = site_to_variant(candidate_site(made.candidates, index, sample, model_id))
+            outputs += [encode_call(variant, alts, values) for alts, values in images]
     return outputs
 
 
@@ -275,6 +309,16 @@ def images_of(plan: ImagePlan) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Candidate and ALT indices of each image of a plan."""
     for index, (first, second) in zip(plan.candidate.tolist(), plan.alts.tolist(), strict=True):
         yield index, (first,) if second < 0 else (first, second)
+
+
+def answers_of(made: RunExamples) -> dict[int, list[Image]]:
+    """What the small model said of a run's candidates instead of an image, by candidate."""
+    answers: dict[int, list[Image]] = {}
+    if made.answers is not None:
+        rows = made.answers.probabilities.tolist()
+        for (index, alts), values in zip(images_of(made.answers.sets), rows, strict=True):
+            answers.setdefault(index, []).append((alts, values))
+    return answers
 
 
 @dataclass(slots=True)
@@ -398,7 +442,7 @@ class CallRun:
     task : Task
         The part of the run that is done.
     threads : int
-    drop_at_ends : bool
+    drop_at_ends, small_model
         As for `BlockScanner`.
     progress : callable
         Told the base pairs of each block when it is done.
@@ -413,6 +457,7 @@ class CallRun:
     task: Task = Task()
     threads: int = 1
     drop_at_ends: bool = False
+    small_model: SmallModel | None = None
     progress: Callable[[int], object] = lambda _: None
 
     def records(self, statistics: Statistics) -> Generator[Record, None, None]:
@@ -460,5 +505,6 @@ class CallRun:
             self.sample,
             first_block=self.task.index,
             drop_at_ends=self.drop_at_ends,
+            small_model=self.small_model,
         )
         return BlockCaller(scanner, self.settings, self.classifier, finish)

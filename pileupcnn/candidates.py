@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,54 @@ class CandidateSettings:
         check_range("min_fraction_indels", self.min_fraction_indels, 0, 1)
 
 
+class Detail(IntEnum):
+    """What is listed of the reads at a candidate."""
+
+    ALTS = 0
+    """Which support each ALT."""
+
+    SUPPORT = 1
+    """And which support no ALT, what each is like, and the reads at the positions around."""
+
+    REFERENCE = 2
+    """And which support REF (DeepVariant's ``track_ref_reads``).
+
+    As in DeepVariant these then count among the reads unlike the reference
+    where they are listed, and overwrite alleles of their twins.
+    """
+
+
+@dataclass(slots=True)
+class SupportDetails:
+    """More of the reads at candidates: what DeepVariant's candidate files and small model have.
+
+    Attributes
+    ----------
+    low_quality, base_quality : uint8 [s]
+        Of each of the batch's `support`: whether the read's allele is of low
+        quality, and the mean quality of its bases (of a deletion that of the
+        base before it), cut to an integer.
+    uncalled_offset : int64 [n + 1]
+    uncalled : int32 [u]
+        ``uncalled[uncalled_offset[i]:uncalled_offset[i + 1]]`` are the reads
+        that show another allele than REF and candidate `i`'s ALTs there, soft
+        clips included.
+    uncalled_low_quality, uncalled_base_quality : uint8 [u]
+        As for `support`.
+    context : int8 [n, 51]
+        Percentage of reads unlike the reference at the positions from 25 bp
+        before each candidate to 25 bp after; -1 outside its partition.
+    """
+
+    low_quality: NDArray[np.uint8]
+    base_quality: NDArray[np.uint8]
+    uncalled_offset: NDArray[np.int64]
+    uncalled: NDArray[np.int32]
+    uncalled_low_quality: NDArray[np.uint8]
+    uncalled_base_quality: NDArray[np.uint8]
+    context: NDArray[np.int8]
+
+
 @dataclass(slots=True)
 class CandidateBatch:
     """The candidates of one run of partitions, as a structure of arrays.
@@ -69,10 +118,13 @@ class CandidateBatch:
     support_offset : int64 [a + 1]
     support : int32
         Reads (index into the `ReadBatch`) that support allele ``j``,
-        low-quality ones included; empty for REF.
+        low-quality ones included; for REF only those listed by
+        `Detail.REFERENCE`.
     matches, mismatches : int
         Aligned bases of sufficient quality that are the reference's, or not,
         over the whole run: do these reads belong to this reference?
+    details : SupportDetails, optional
+        If asked for.
     """
 
     contig: str
@@ -88,6 +140,7 @@ class CandidateBatch:
     support: NDArray[np.int32]
     matches: int
     mismatches: int
+    details: SupportDetails | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -111,6 +164,7 @@ def find_candidates(
     run: tuple[Region, ...],
     window: ReferenceWindow,
     settings: CandidateSettings,
+    detail: Detail = Detail.ALTS,
 ) -> CandidateBatch:
     """Count alleles in every partition of a run and pick the candidate variants.
 
@@ -123,6 +177,8 @@ def find_candidates(
     window : ReferenceWindow
         Bases under the partitions and the reads.
     settings : CandidateSettings
+    detail : Detail
+        What is listed of the reads.
     """
     counter = AlleleCounter(
         settings.min_base_quality,
@@ -130,6 +186,7 @@ def find_candidates(
         settings.min_count_indels,
         settings.min_fraction_snps,
         settings.min_fraction_indels,
+        detail,
     )
     counter.count(
         reads,
@@ -143,4 +200,5 @@ def find_candidates(
         **counter.arrays(),
         matches=counter.matches,
         mismatches=counter.mismatches,
+        details=SupportDetails(**counter.details()) if detail else None,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pysam
 from numpy.typing import NDArray
 
-from pileupcnn.candidates import CandidateBatch, CandidateSettings, find_candidates
+from pileupcnn.candidates import CandidateBatch, CandidateSettings, Detail, find_candidates
 from pileupcnn.errors import InputError
 from pileupcnn.kernels.drawing import Drawer
 from pileupcnn.pileup import ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
@@ -19,6 +19,7 @@ from pileupcnn.realign import RealignSettings, realign_reads
 from pileupcnn.reference import Reference, ReferenceWindow, common_contigs
 from pileupcnn.regions import Region
 from pileupcnn.resources import Closing
+from pileupcnn.small_model import Answers, SmallModel, answer
 
 CHECKED_BASES = 100_000
 """Aligned bases after which it is decided whether reads and reference belong together."""
@@ -67,7 +68,7 @@ class ExampleSettings:
 
 @dataclass(slots=True)
 class RunExamples:
-    """A run's reads and candidates, ready to be drawn.
+    """A run's reads and candidates, ready to be drawn where an image is needed.
 
     Attributes
     ----------
@@ -79,6 +80,8 @@ class RunExamples:
         The images, in order.
     window : ReferenceWindow
         Bases under the reads and the images.
+    answers : Answers, optional
+        The small model's, for what is not in the plan; if there is one.
     """
 
     run: tuple[Region, ...]
@@ -86,6 +89,7 @@ class RunExamples:
     candidates: CandidateBatch
     plan: ImagePlan
     window: ReferenceWindow
+    answers: Answers | None
     _drawer: Drawer
     _shape: tuple[int, int, int]
 
@@ -118,6 +122,11 @@ class ExampleMaker(Closing):
     settings : ExampleSettings
     sample : str, optional
         As for `Scanner`.
+    detail : Detail
+        What is listed of the reads at candidates.
+    small_model : SmallModel, optional
+        Answers where it can, instead of an image; needs `Detail.REFERENCE`,
+        which it gets.
 
     Attributes
     ----------
@@ -137,8 +146,13 @@ class ExampleMaker(Closing):
         reference: str | Path,
         settings: ExampleSettings,
         sample: str | None = None,
+        *,
+        detail: Detail = Detail.ALTS,
+        small_model: SmallModel | None = None,
     ) -> None:
         self.settings = settings
+        self._detail = detail if small_model is None else Detail.REFERENCE
+        self._small_model = small_model
         self.reference = Reference(reference)
         self.scanner = Scanner(reads, reference, settings.reads, sample)
         self.sample = self.scanner.sample
@@ -174,8 +188,17 @@ class ExampleMaker(Closing):
         window = self._window(reads, run)
         if realign:
             reads = realign_reads(reads, run, window, realign)
-        candidates = find_candidates(reads, run, window, self.settings.candidates)
-        plan = plan_images(candidates)
+        candidates = find_candidates(reads, run, window, self.settings.candidates, self._detail)
+        plan, answers = plan_images(candidates), None
+        if self._small_model is not None:
+            answers, plan = answer(self._small_model, candidates, reads, plan)
         return RunExamples(
-            run, reads, candidates, plan, window, self._drawer, self.settings.pileup.shape
+            run,
+            reads,
+            candidates,
+            plan,
+            window,
+            answers,
+            self._drawer,
+            self.settings.pileup.shape,
         )

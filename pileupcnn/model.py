@@ -47,6 +47,7 @@ from pileupcnn import networks
 from pileupcnn.errors import ModelError, OutputError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.pileup import PileupSpec
+from pileupcnn.small_model import SmallModel
 
 if TYPE_CHECKING:
     import keras
@@ -85,6 +86,8 @@ class Model(ABC):
         Whether its probabilities are rounded.
     onnx : bytes, optional
         The network for ONNX Runtime (see `onnx_export`).
+    small_model : SmallModel, optional
+        What answers before an image is drawn.
     """
 
     path: Path
@@ -93,6 +96,7 @@ class Model(ABC):
     sha256: str
     rounded: bool = False
     onnx: bytes | None = None
+    small_model: SmallModel | None = None
 
     @property
     def spec(self) -> PileupSpec:

@@ -113,6 +113,10 @@ class ImagePlan:
     def __len__(self) -> int:
         return len(self.candidate)
 
+    def where(self, kept: NDArray[np.bool_]) -> ImagePlan:
+        """The images that a mask, bool [m], keeps."""
+        return ImagePlan(self.candidate[kept], self.alts[kept])
+
 
 def plan_images(candidates: CandidateBatch) -> ImagePlan:
     """One image for each ALT, then one for each pair of ALTs, candidate by candidate."""

@@ -50,6 +50,11 @@ _HEADER = """\
 cut to integers; the most likely genotype has 0">
 """
 
+_MODEL_ID = """\
+##FORMAT=<ID=MID,Number=1,Type=String,Description="Model that made the call, if no image was drawn \
+of some ALT">
+"""
+
 
 @dataclass(slots=True)
 class Record:
@@ -79,6 +84,8 @@ class Record:
     log10_likelihoods : tuple of float
         GL in VCF genotype order (0/0, 0/1, 1/1, 0/2, 1/2, 2/2, ...); PL is made
         of it.
+    model_id : str
+        MID: the model that said something without an image; empty for none.
     """
 
     contig: str
@@ -92,6 +99,7 @@ class Record:
     allele_depths: tuple[int, ...]
     allele_fractions: tuple[float, ...]
     log10_likelihoods: tuple[float, ...]
+    model_id: str = ""
 
     @property
     def end(self) -> int:
@@ -99,7 +107,9 @@ class Record:
         return self.start + len(self.alleles[0])
 
 
-def header_lines(sample: str, contigs: Mapping[str, int], source: str) -> str:
+def header_lines(
+    sample: str, contigs: Mapping[str, int], source: str, *, with_model_ids: bool = False
+) -> str:
     """The VCF header, to the ``#CHROM`` line.
 
     Nothing in it depends on date, machine or paths, so that the same input
@@ -113,10 +123,13 @@ def header_lines(sample: str, contigs: Mapping[str, int], source: str) -> str:
         Lengths in bp, in output order.
     source : str
         Program, version and model: text of the ``##source`` line.
+    with_model_ids : bool
+        Whether records may have a `model_id`.
     """
     lines = "".join(f"##contig=<ID={name},length={size}>\n" for name, size in contigs.items())
     columns = "CHROM POS ID REF ALT QUAL FILTER INFO FORMAT".replace(" ", "\t")
-    return f"{_HEADER}##source={source}\n{lines}#{columns}\t{sample}\n"
+    header = _HEADER + _MODEL_ID if with_model_ids else _HEADER
+    return f"{header}##source={source}\n{lines}#{columns}\t{sample}\n"
 
 
 def format_record(record: Record) -> str:
@@ -131,13 +144,15 @@ def format_record(record: Record) -> str:
     likelihoods = record.log10_likelihoods
     best = max(likelihoods)
     quality = record.quality
+    model_id = record.model_id
     return (
         f"{record.contig}\t{record.start + 1}\t.\t{alleles[0]}\t{','.join(alleles[1:]) or '.'}\t"
         f"{'.' if quality is None else f'{floor(quality * 10 + 0.5) / 10:g}'}\t"
-        f"{';'.join(record.filters) or '.'}\t.\tGT:GQ:DP:AD:VAF:PL\t"
+        f"{';'.join(record.filters) or '.'}\t.\tGT:GQ:DP:AD:VAF:{'MID:' if model_id else ''}PL\t"
         f"{'.' if first < 0 else first}/{'.' if second < 0 else second}:"
         f"{record.genotype_quality}:{record.depth}:{','.join(map(str, record.allele_depths))}:"
         f"{','.join([f'{_float32(vaf):g}' for vaf in record.allele_fractions]) or '.'}:"
+        f"{f'{model_id}:' if model_id else ''}"
         f"{','.join([str(int(-10 * (value - best))) for value in likelihoods])}\n"
     )
 
@@ -218,7 +233,7 @@ class VcfWriter(Finishing):
         ``.vcf``, ``.vcf.gz`` (with ``.tbi``, or ``.csi`` if a contig is longer
         than `TBI_MAX_LENGTH`) or ``.bcf`` (with ``.csi``); ``-`` is standard
         output, plain text.
-    sample, contigs, source
+    sample, contigs, source, with_model_ids
         As `header_lines` takes them.
 
     Raises
@@ -232,7 +247,13 @@ class VcfWriter(Finishing):
     """
 
     def __init__(
-        self, path: str | Path, sample: str, contigs: Mapping[str, int], source: str
+        self,
+        path: str | Path,
+        sample: str,
+        contigs: Mapping[str, int],
+        source: str,
+        *,
+        with_model_ids: bool = False,
     ) -> None:
         self.path = Path(path)
         self._suffix = _output_suffix(path)
@@ -243,7 +264,7 @@ class VcfWriter(Finishing):
         self._contig, self._start = "", 0
         self._sink = self._open()
         try:
-            self._write(header_lines(sample, contigs, source))
+            self._write(header_lines(sample, contigs, source, with_model_ids=with_model_ids))
         except BaseException:
             self._abandon()
             raise

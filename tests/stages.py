@@ -113,8 +113,17 @@ def by_stages(
     answers = folder / f"answers.tfrecord{suffix}"
     run_make_examples(**inputs, examples=examples, threads=threads, **options)
     run_call_variants([examples], answers, model=inputs["model"], threads=threads)
-    run_postprocess_variants(inputs["ref"], [answers], output)
+    calls = small_model_calls(folder, "examples", shards, suffix)
+    run_postprocess_variants(inputs["ref"], [answers], output, small_model_calls=calls)
     return records(output)
+
+
+def small_model_calls(folder: Path, stem: str, shards: int, suffix: str = "") -> list[Path]:
+    """The small model's answers beside the examples, if there are any."""
+    tail = f"_call_variant_outputs.tfrecord-*-of-{shards:05d}{suffix}"
+    found = sorted(folder.glob(f"{stem}{tail}"))
+    assert len(found) in (0, shards)
+    return found
 
 
 def by_shards(
@@ -130,7 +139,13 @@ def by_shards(
         answers.append(f"{folder}/answer{tail}.tfrecord.gz")
         run_call_variants([f"{folder}/example.tfrecord{tail}"], answers[-1], model=inputs["model"])
     output = folder / "shards.bcf"
-    run_postprocess_variants(inputs["ref"], shuffle.sample(answers, shards), output)
+    calls = small_model_calls(folder, "example", shards)
+    run_postprocess_variants(
+        inputs["ref"],
+        shuffle.sample(answers, shards),
+        output,
+        small_model_calls=shuffle.sample(calls, len(calls)),
+    )
     return records(output)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -325,3 +327,42 @@ def test_kernels_on_realigned_reads_are_deepvariant_s(
         assert digests == partition.images
         totals += len(answers), len(digests)
     assert totals.tolist() == [n_candidates, n_images]
+
+
+OUT_OF_MEMORY = """
+import resource
+import numpy as np
+from reference import Read
+from strategies import to_batch
+from pileupcnn.candidates import CandidateSettings, find_candidates
+from pileupcnn.realign import RealignSettings, realign_reads
+from pileupcnn.reference import ReferenceWindow
+from pileupcnn.regions import Region
+
+length = 2**31 - 8
+read = Read("r", 0, 0, 60, 0, 0, (("M", 8),), "A" * 8, (40,) * 8)
+reads = to_batch([read], [(0, length)])
+window = ReferenceWindow("c", 0, np.zeros(length, np.uint8), length)
+run = (Region("c", 0, length),)
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+for work in (
+    lambda: find_candidates(reads, run, window, CandidateSettings()),
+    lambda: realign_reads(reads, run, window, RealignSettings()),
+):
+    try:
+        work()
+    except MemoryError:
+        print("MemoryError")
+"""
+
+
+def test_want_of_memory_is_an_error() -> None:
+    """Counts of a partition of 2 Gb take 8 GB; what cannot be had must not pass for no reads."""
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["MemoryError"] * 2, done.stderr

@@ -119,6 +119,7 @@ def run_call(
             part,
             threads=threads,
             drop_at_ends=deepvariant_compat,
+            small_model=network.small_model,
             progress=report,
         )
 
@@ -150,7 +151,13 @@ def _write_vcf(
 
     source = f"pileupcnn {__version__} model={model.name} sha256={model.sha256}"
     with (
-        VcfWriter(output, inputs.sample, inputs.reference_contigs, source) as writer,
+        VcfWriter(
+            output,
+            inputs.sample,
+            inputs.reference_contigs,
+            source,
+            with_model_ids=model.small_model is not None,
+        ) as writer,
         closing(make_run().records(statistics)) as stream,
     ):
         for record in stream:

@@ -263,6 +263,8 @@ def summary(statistics: Statistics, results: str) -> list[str]:
     if statistics.labels:
         found = ", ".join(f"{value:,} {name}" for name, value in statistics.labels.items())
         lines.append(f"truth and candidates: {found}")
+    if statistics.answered:
+        lines.append(f"sets of ALTs called by the small model: {statistics.answered:,}")
     if statistics.dropped:
         lines.append(f"candidates dropped at contig ends: {statistics.dropped:,}")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -50,7 +51,8 @@ def run_make_examples(
         As for `run_call`; the model's settings decide what is drawn.
     examples : path
         TFRecord file, or ``name@N[.ext]`` for N of them; compressed if it ends
-        in ``.gz``.
+        in ``.gz``. If the model comes with a small model, its answers are beside
+        them, in ``NAME_call_variant_outputs.ext``, unless there is a truth.
     candidates : path, optional
         As many files for the candidates (DeepVariantCall).
     task : int, optional
@@ -88,7 +90,9 @@ def run_make_examples(
     if truth is None and (classes or classes_field or labeler):
         raise OptionError("--labeler and --classes are for labels: give --truth and --confident")
     own_classes = _own_classes(classes, classes_field, labeler)
-    settings = common.override_settings(load_model(model), overrides or {})
+    chosen = load_model(model)
+    small_model = chosen.small_model if truth is None else None
+    settings = common.override_settings(chosen, overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions)
     known, wanted = None, inputs.regions
     if truth is not None and confident is not None:
@@ -115,8 +119,16 @@ def run_make_examples(
         known,
         threads=threads,
         drop_at_ends=deepvariant_compat,
+        small_model=small_model,
         progress=report,
-    ).write(example_files, candidate_files, statistics, task=task, scheme=shard_scheme)
+    ).write(
+        example_files,
+        candidate_files,
+        statistics,
+        small_model_calls=_beside(example_files) if small_model else (),
+        task=task,
+        scheme=shard_scheme,
+    )
     return statistics
 
 
@@ -162,6 +174,25 @@ def _own_classes(
             f"--classes {classes}: give two or {LABELS} names, all different, with commas between"
         )
     return ClassField(field, names)
+
+
+def _beside(examples: Sequence[Path]) -> list[Path]:
+    """Files for the small model's answers beside files of examples, named as DeepVariant does."""
+    from pileupcnn.errors import OptionError
+
+    files = []
+    for path in examples:
+        stem, dot, suffix = path.name.partition(".")
+        calls = path.with_name(f"{stem}_call_variant_outputs{dot}{suffix}")
+        if path.exists() and not path.is_file():
+            if str(path) != os.devnull:
+                raise OptionError(
+                    f"--examples {path}: the model's small model writes a file beside it, and this "
+                    "is no regular file; give the name of one"
+                )
+            calls = path
+        files.append(calls)
+    return files
 
 
 def _labelled(

@@ -18,6 +18,7 @@ def run_postprocess_variants(
     inputs: Sequence[str | Path],
     output: str | Path,
     *,
+    small_model_calls: Sequence[str | Path] = (),
     sample: str | None = None,
 ) -> int:
     """Make the records of a VCF from what the network said.
@@ -31,6 +32,8 @@ def run_postprocess_variants(
         order; shards must be complete.
     output : path
         As for `run_call`.
+    small_model_calls : sequence of path
+        What the small model said instead, likewise.
     sample : str, optional
         Name in the output; by default the inputs' own.
 
@@ -53,11 +56,17 @@ def run_postprocess_variants(
 
     with Reference(ref) as reference:
         contigs = reference.lengths
-    files = [inspect(path, contigs) for path in find_shards(inputs)]
+    files = [inspect(path, contigs) for path in find_shards([*inputs, *small_model_calls])]
     name = sample_of(files)
     count = 0
     source = f"pileupcnn {__version__}"
-    with VcfWriter(output, sample or name or DEFAULT_SAMPLE, contigs, source) as writer:
+    with VcfWriter(
+        output,
+        sample or name or DEFAULT_SAMPLE,
+        contigs,
+        source,
+        with_model_ids=bool(small_model_calls) or any(file.has_model_ids for file in files),
+    ) as writer:
         for record in records(files, contigs):
             writer.write(record)
             count += 1
@@ -74,6 +83,12 @@ def run_postprocess_variants(
     help="File that call-variants or call --task wrote, or name@N[.gz]; repeatable.",
 )
 @click.option(
+    "--small-model-calls",
+    multiple=True,
+    help="File of the small model's answers, which make-examples wrote, or name@N[.gz]; "
+    "repeatable.",
+)
+@click.option(
     "--output",
     "-o",
     required=True,
@@ -82,12 +97,19 @@ def run_postprocess_variants(
 @click.option("--sample", help="Sample's name in the VCF.  [default: the inputs' own]")
 @common.quiet_option
 def postprocess_variants(
-    ref: str, inputs: tuple[str, ...], output: str, sample: str | None, quiet: bool
+    ref: str,
+    inputs: tuple[str, ...],
+    small_model_calls: tuple[str, ...],
+    output: str,
+    sample: str | None,
+    quiet: bool,
 ) -> None:
     """Gather the network's answers for one sample into a VCF.
 
     Reads DeepVariant's files, too.
     """
-    count = run_postprocess_variants(ref, inputs, output, sample=sample)
+    count = run_postprocess_variants(
+        ref, inputs, output, small_model_calls=small_model_calls, sample=sample
+    )
     if not quiet:
         logger.info(f"records: {count:,}")

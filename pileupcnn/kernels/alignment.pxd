@@ -61,11 +61,11 @@ cdef class WindowAligner(SeededAligner):
     # `reference_start`; `prefix`, `suffix`: the lengths of these; `haplotypes`: each with prefix
     # and suffix put on, sorted bytewise; `reads`: those assigned to the window, in input order.
     # Old alignments do not matter here. Nothing is kept between calls but memory.
-    cdef void align(
+    cdef int align(
         self, const uint8_t *reference, int32_t reference_length, int64_t reference_start,
         int32_t prefix, int32_t suffix, const vector[vector[uint8_t]] &haplotypes,
         const vector[ReadBases] &reads,
-    ) noexcept nogil
+    ) except -1 nogil
 
     # the rest is this class's own: parameters, and FACTOR to the power of kmer - 1
     cdef int32_t kmer, max_mismatches
@@ -91,23 +91,23 @@ cdef class WindowAligner(SeededAligner):
     cdef Composer composer
 
     cdef uint64_t _hash(self, const uint8_t *bases, uint64_t previous, bint roll) noexcept nogil
-    cdef int32_t _find(self, const uint8_t *bases, uint64_t value, bint add) noexcept nogil
+    cdef int32_t _find(self, const uint8_t *bases, uint64_t value, bint add) except -2 nogil
     cdef int32_t _step(
         self, int32_t number, const uint8_t *bases, uint64_t *value, bint *hashed, bint add
-    ) noexcept nogil
-    cdef void _index(self, const vector[ReadBases] &reads) noexcept nogil
+    ) except -2 nogil
+    cdef int _index(self, const vector[ReadBases] &reads) except -1 nogil
     cdef int32_t _place(
         self, const vector[uint8_t] &haplotype, bint is_reference, int32_t prefix, int32_t suffix,
         const vector[ReadBases] &reads, Placement *placed,
-    ) noexcept nogil
+    ) except -1 nogil
     cdef bint _to_reference(
         self, Haplotype *haplotype, const vector[uint8_t] &bases
-    ) noexcept nogil
+    ) except -1 nogil
     cdef bint _within_reference(
         self, Haplotype *haplotype, const vector[uint8_t] &bases, const vector[uint8_t] &codes
-    ) noexcept nogil
-    cdef void _sort(self) noexcept nogil
+    ) except -1 nogil
+    cdef int _sort(self) except -1 nogil
     cdef int32_t _choose(self, const int32_t *scores, size_t stride) noexcept nogil
-    cdef void _score_gapped(self, int32_t index, int32_t known) noexcept nogil
-    cdef int32_t _align_with_gaps(self, const ReadBases &read, int32_t least) noexcept nogil
+    cdef int _score_gapped(self, int32_t index, int32_t known) except -1 nogil
+    cdef int32_t _align_with_gaps(self, const ReadBases &read, int32_t least) except -2 nogil
     cdef int32_t _least_score(self, int32_t length) noexcept nogil

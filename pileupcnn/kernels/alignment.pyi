@@ -1,6 +1,6 @@
-from pileupcnn.kernels.smith_waterman import SmithWaterman
+from pileupcnn.kernels.seeded import SeededAligner
 
-class WindowAligner(SmithWaterman):
+class WindowAligner(SeededAligner):
     def __init__(
         self,
         match: int,

@@ -15,6 +15,7 @@ from libcpp.vector cimport vector
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.compose cimport compose, is_normalized, shift_at
 from pileupcnn.kernels.seeded cimport SeededAligner, Target, set_target
+from pileupcnn.kernels.vectors cimport fill
 
 cdef enum:
     OP_M = 0
@@ -86,7 +87,7 @@ cdef class WindowAligner(SeededAligner):
             value = value * FACTOR + bases[i]
         return value
 
-    cdef int32_t _find(self, const uint8_t *bases, uint64_t value, bint add) noexcept nogil:
+    cdef int32_t _find(self, const uint8_t *bases, uint64_t value, bint add) except -2 nogil:
         """Number of a k-mer, with this hash, in the index; -1 if it is not there."""
         cdef size_t mask = self.slots.size() - 1, slot = (value ^ value >> 29) & mask
         cdef int32_t number = self.slots[slot]
@@ -108,7 +109,7 @@ cdef class WindowAligner(SeededAligner):
 
     cdef int32_t _step(
         self, int32_t number, const uint8_t *bases, uint64_t *value, bint *hashed, bint add
-    ) noexcept nogil:
+    ) except -2 nogil:
         """Number of the k-mer at `bases`, that of the one a base before being `number`.
 
         `value` is that one's hash, if it is `hashed`: mostly the k-mer is the
@@ -127,7 +128,7 @@ cdef class WindowAligner(SeededAligner):
             self.kmer_next[number] = following
         return following
 
-    cdef void _index(self, const vector[ReadBases] &reads) noexcept nogil:
+    cdef int _index(self, const vector[ReadBases] &reads) except -1 nogil:
         """List the occurrences of each k-mer, by read and offset."""
         cdef int32_t i, offset, number, k = self.kmer
         cdef size_t total = 0, size = 16, r, at
@@ -138,7 +139,7 @@ cdef class WindowAligner(SeededAligner):
                 total += reads[r].length - k + 1
         while size < 2 * total:
             size *= 2
-        self.slots.assign(size, -1)
+        fill(self.slots, size, -1)
         self.kmer_of.resize(total)
         self.kmer_hash.clear()
         self.kmer_bases.clear()
@@ -171,7 +172,7 @@ cdef class WindowAligner(SeededAligner):
     cdef int32_t _place(
         self, const vector[uint8_t] &haplotype, bint is_reference, int32_t prefix, int32_t suffix,
         const vector[ReadBases] &reads, Placement *placed,
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Place reads on a haplotype without gaps; return the sum of their scores.
 
         The sum is 0, and nothing is placed, if a base of the window, unless
@@ -183,8 +184,8 @@ cdef class WindowAligner(SeededAligner):
         cdef const uint8_t *bases = haplotype.data()
         cdef uint64_t value = 0
         cdef bint hashed = False
-        self.covered.assign(n, 0)
-        self.tried.assign(reads.size(), -1)
+        fill(self.covered, n, 0)
+        fill(self.tried, reads.size(), -1)
         for i in range(n - k + 1):
             number = self._step(number, bases + i, &value, &hashed, False)
             if number < 0:
@@ -219,7 +220,7 @@ cdef class WindowAligner(SeededAligner):
 
     cdef bint _to_reference(
         self, Haplotype *haplotype, const vector[uint8_t] &bases
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Align a haplotype to the reference, unless that was done before."""
         cdef bint found
         if haplotype.state == NEW:
@@ -234,12 +235,12 @@ cdef class WindowAligner(SeededAligner):
             if found:
                 haplotype.state = ALIGNED
                 haplotype.reference_begin = self.target_begin
-                haplotype.cigar = self.operations
+                haplotype.cigar.assign(self.operations.begin(), self.operations.end())
         return haplotype.state == ALIGNED
 
     cdef bint _within_reference(
         self, Haplotype *haplotype, const vector[uint8_t] &bases, const vector[uint8_t] &codes
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Whether a haplotype's alignment to the reference is without any difference."""
         cdef size_t n = codes.size(), at, m = self.reference.codes.size()
         for at in range(m - n + 1 if n <= m else 0):
@@ -255,7 +256,7 @@ cdef class WindowAligner(SeededAligner):
             ) == 0
         )
 
-    cdef void _sort(self) noexcept nogil:
+    cdef int _sort(self) except -1 nogil:
         """Order the haplotypes by support, keeping the order of equals."""
         cdef int32_t i, j
         self.order.resize(self.found.size())
@@ -277,7 +278,7 @@ cdef class WindowAligner(SeededAligner):
                 chosen, best = i, score
         return chosen
 
-    cdef void _score_gapped(self, int32_t index, int32_t known) noexcept nogil:
+    cdef int _score_gapped(self, int32_t index, int32_t known) except -1 nogil:
         """Score the query on a haplotype: exactly, if the score is `known` or more, else less."""
         cdef Target *target = &self.targets[index]
         cdef GappedScore *found = &self.gapped[index]
@@ -285,7 +286,7 @@ cdef class WindowAligner(SeededAligner):
         cdef int32_t i, length
         found.score = 0
         if not self.find_part(target[0], known, &found.begin, &found.end):
-            return
+            return 0
         length = found.end - found.begin
         for i in range(index):
             # haplotypes mostly differ where the read is not
@@ -297,19 +298,19 @@ cdef class WindowAligner(SeededAligner):
                 found.score, found.by_bytes = other.score, other.by_bytes
                 found.query_end = other.query_end
                 found.target_end = other.target_end - other.begin + found.begin
-                return
+                return 0
         found.score = self.score(target.codes.data() + found.begin, length, found.bound)
         found.query_end, found.target_end = self.query_end, self.target_end + found.begin
         found.by_bytes = self.by_bytes
 
-    cdef int32_t _align_with_gaps(self, const ReadBases &read, int32_t least) noexcept nogil:
+    cdef int32_t _align_with_gaps(self, const ReadBases &read, int32_t least) except -2 nogil:
         """Align a read with gaps to all haplotypes that have support; return the one to follow.
 
         The alignment to it is in `target_begin` and `operations`.
         """
         cdef int32_t i, n = <int32_t>self.found.size(), chosen, known = 0
         self.set_seeded_query(read.bases, read.length)
-        self.gapped.assign(n, GappedScore(0, 0, 0, 0, 0, 0, 0))
+        fill(self.gapped, n, GappedScore(0, 0, 0, 0, 0, 0, 0))
         for i in range(n):
             if self.found[i].support > 0:
                 self.gapped[i].bound = self.find_runs(self.targets[i])
@@ -339,27 +340,27 @@ cdef class WindowAligner(SeededAligner):
         )
         return 1 if least < 0 else <int32_t>min(least, <double>LARGEST_INT16)
 
-    cdef void align(
+    cdef int align(
         self, const uint8_t *reference, int32_t reference_length, int64_t reference_start,
         int32_t prefix, int32_t suffix, const vector[vector[uint8_t]] &haplotypes,
         const vector[ReadBases] &reads,
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Realign a window's reads; alignment.pxd says what it takes and gives."""
         cdef size_t n_reads = reads.size(), n = haplotypes.size(), i, r
         cdef int32_t chosen, start, offset, least
         cdef Haplotype *haplotype
         cdef bint placed
-        self.changed.assign(n_reads, 0)
-        self.position.assign(n_reads, -1)
-        self.cigar_offset.assign(n_reads + 1, 0)
+        fill(self.changed, n_reads, 0)
+        fill(self.position, n_reads, -1)
+        fill(self.cigar_offset, n_reads + 1, 0)
         self.cigar.clear()
         if n_reads == 0 or n == 0:
-            return
+            return 0
         set_target(self.reference, reference, reference_length)
         self._index(reads)
         self.found.resize(n)
         self.targets.resize(n)
-        self.placements.assign(n * n_reads, Placement(0, 0))
+        fill(self.placements, n * n_reads, Placement(0, 0))
         for i in range(n):
             haplotype = &self.found[i]
             set_target(self.targets[i], haplotypes[i].data(), <int32_t>haplotypes[i].size())
@@ -387,7 +388,7 @@ cdef class WindowAligner(SeededAligner):
             )
             if chosen >= 0:
                 start = self.placements[chosen * n_reads + r].start
-                self.on_haplotype.assign(1, <uint32_t>reads[r].length << 4 | OP_M)
+                fill(self.on_haplotype, 1, <uint32_t>reads[r].length << 4 | OP_M)
             else:
                 chosen = self._align_with_gaps(reads[r], least)
                 start = self.target_begin

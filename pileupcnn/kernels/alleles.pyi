@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from pileupcnn.kernels.walk import AlleleWalk
 from pileupcnn.reads import ReadBatch
 
+CONTEXT: int
+
 class AlleleCounter(AlleleWalk):
     def __init__(
         self,
@@ -14,6 +16,7 @@ class AlleleCounter(AlleleWalk):
         min_count_indels: int,
         min_fraction_snps: float,
         min_fraction_indels: float,
+        detail: int = 0,
     ) -> None: ...
     def count(
         self,
@@ -24,3 +27,4 @@ class AlleleCounter(AlleleWalk):
         reference_start: int,
     ) -> None: ...
     def arrays(self) -> dict[str, NDArray[Any]]: ...
+    def details(self) -> dict[str, NDArray[Any]]: ...

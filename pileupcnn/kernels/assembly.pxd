@@ -72,23 +72,23 @@ cdef class Assembler:
     cdef int32_t chosen_k
     cdef vector[vector[uint8_t]] haplotypes
 
-    cdef void _start(
+    cdef int _start(
         self, const uint8_t *reference, int32_t length, int32_t window_begin, int32_t window_end
-    ) noexcept nogil
-    cdef void _add_read(
+    ) except -1 nogil
+    cdef int _add_read(
         self, const uint8_t *bases, const uint8_t *qualities, int32_t length, int64_t start,
         const uint32_t *cigar, int64_t operations, uint8_t mapping_quality,
-    ) noexcept nogil
-    cdef void _end_run(
+    ) except -1 nogil
+    cdef int _end_run(
         self, const uint8_t *bases, int32_t begin, int32_t end, size_t first
-    ) noexcept nogil
-    cdef Assembly _assemble(self) noexcept nogil
+    ) except -1 nogil
+    cdef int _assemble(self) except -1 nogil
     cdef int32_t _smallest_k(self, int32_t largest) noexcept nogil
     cdef void _set_k(self, int32_t k) noexcept nogil
     cdef int32_t _intern(self, int32_t at) noexcept nogil
-    cdef void _build(self) noexcept nogil
+    cdef int _build(self) except -1 nogil
     cdef void _thread(self, Run &run) noexcept nogil
-    cdef bint _sort(self) noexcept nogil
-    cdef Assembly _enumerate(self) noexcept nogil
+    cdef bint _sort(self) except -1 nogil
+    cdef int _enumerate(self) except -1 nogil
     cdef int _successors(self, int32_t node, int *codes) noexcept nogil
     cdef int32_t _kept(self) noexcept nogil

@@ -17,6 +17,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 from libcpp.vector cimport vector
 
+from pileupcnn.kernels.vectors cimport fill
 from pileupcnn.kernels.walk cimport is_base
 
 cdef enum:
@@ -63,9 +64,9 @@ cdef class Assembler:
             self.powers.push_back(self.powers[i] * MULTIPLIER)
         self.build = 0
 
-    cdef void _start(
+    cdef int _start(
         self, const uint8_t *reference, int32_t length, int32_t window_begin, int32_t window_end
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Begin a window: `reference[window_begin:window_end]`, with bases around it."""
         self.text.assign(reference, reference + length)
         self.length, self.window_begin, self.window_end = length, window_begin, window_end
@@ -73,10 +74,10 @@ cdef class Assembler:
         self.runs.clear()
         self.plain.clear()
 
-    cdef void _add_read(
+    cdef int _add_read(
         self, const uint8_t *bases, const uint8_t *qualities, int32_t length, int64_t start,
         const uint32_t *cigar, int64_t operations, uint8_t mapping_quality,
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Add one read, which begins `start` bases after the reference around the window.
 
         The alignment decides nothing: it only tells where bases may be equal.
@@ -88,7 +89,7 @@ cdef class Assembler:
         cdef bint equal
         cdef Stretch stretch
         if mapping_quality < self.min_mapping_quality:
-            return
+            return 0
         # run, begin: where the run and its stretch under way began, -1 for none
         for i in range(operations + 1):
             if i == operations:
@@ -134,9 +135,9 @@ cdef class Assembler:
         if run >= 0:
             self._end_run(bases, run, length, first)
 
-    cdef void _end_run(
+    cdef int _end_run(
         self, const uint8_t *bases, int32_t begin, int32_t end, size_t first
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Keep the run bases[begin:end] of a read, and its stretches, those from `first` on."""
         cdef size_t i
         cdef int32_t moved
@@ -145,14 +146,14 @@ cdef class Assembler:
         cdef Stretch *stretch
         if end - begin <= self.min_k:
             self.stretches.resize(first)
-            return
+            return 0
         if self.stretches.size() == first + 1:
             stretch = &self.stretches[first]
             if stretch.begin == begin and stretch.end == end:
                 plain.begin, plain.end = begin + stretch.shift, end + stretch.shift
                 self.plain.push_back(plain)
                 self.stretches.resize(first)
-                return
+                return 0
         run.begin = <int32_t>self.text.size()
         run.end = run.begin + end - begin
         run.first, run.last = <int32_t>first, <int32_t>self.stretches.size()
@@ -165,7 +166,7 @@ cdef class Assembler:
         self.text.insert(self.text.end(), bases + begin, bases + end)
         self.runs.push_back(run)
 
-    cdef Assembly _assemble(self) noexcept nogil:
+    cdef int _assemble(self) except -1 nogil:
         """Find `chosen_k` and the `haplotypes` of the window."""
         cdef int32_t largest = min(self.max_k, self.window_end - self.window_begin - 1), k
         cdef size_t i, slots = 64
@@ -181,7 +182,7 @@ cdef class Assembler:
         # no more of the table than this window needs: the cache is small
         self.mask = slots - 1
         if self.table.size() < slots:
-            self.table.assign(slots, Slot(0, 0, 0))
+            fill(self.table, slots, Slot(0, 0, 0))
             self.build = 0
         if self.nodes.size() < self.text.size():
             self.nodes.resize(self.text.size())
@@ -255,7 +256,7 @@ cdef class Assembler:
         self.node_count += 1
         return slot.node
 
-    cdef void _build(self) noexcept nogil:
+    cdef int _build(self) except -1 nogil:
         """The graph of the reference and the reads for the k set."""
         cdef int32_t n = self.length - self.k + 1, p, c, bonus = max(1, self.min_weight), now = 0
         cdef size_t i
@@ -269,7 +270,7 @@ cdef class Assembler:
             if c != OTHER:
                 self.nodes[self.ids[p]].target[c] = self.ids[p + 1]
         # step: by how much more, or fewer, reads pass from p to p + 1 than to p
-        self.step.assign(n + 1, 0)
+        fill(self.step, n + 1, 0)
         for i in range(self.plain.size()):
             if self.plain[i].end - self.plain[i].begin > self.k:
                 self.step[self.plain[i].begin] += 1
@@ -319,11 +320,11 @@ cdef class Assembler:
                 node = to
             at += 1
 
-    cdef bint _sort(self) noexcept nogil:
+    cdef bint _sort(self) except -1 nogil:
         """Bring the nodes into topological order (Kahn's algorithm); False if there is a cycle."""
         cdef int32_t i, c, to
         cdef Node *node
-        self.degree.assign(self.node_count, 0)
+        fill(self.degree, self.node_count, 0)
         for i in range(self.node_count):
             node = &self.nodes[i]
             for c in range(5):
@@ -345,7 +346,7 @@ cdef class Assembler:
             i += 1
         return <int32_t>self.order.size() == self.node_count
 
-    cdef Assembly _enumerate(self) noexcept nogil:
+    cdef int _enumerate(self) except -1 nogil:
         """Count the paths from source to sink over the edges that are kept, and write them.
 
         Successors are taken in the order of their bases, so haplotypes come sorted.
@@ -357,7 +358,7 @@ cdef class Assembler:
         cdef vector[uint8_t] path
         cdef vector[int32_t] waiting
         cdef vector[size_t] lengths
-        self.paths.assign(self.node_count, 0)
+        fill(self.paths, self.node_count, 0)
         self.paths[sink] = 1
         for i in range(self.node_count - 1, -1, -1):
             node = self.order[i]
@@ -430,7 +431,7 @@ def assemble(
     """
     cdef int64_t i
     cdef uint32_t cigar
-    cdef Assembly state
+    cdef int state
     assembler._start(&reference[0], <int32_t>reference.shape[0], window_begin, window_end)
     for i in range(start.shape[0]):
         cigar = <uint32_t>(offset[i + 1] - offset[i]) << 4
@@ -439,4 +440,4 @@ def assemble(
             start[i], &cigar, 1, mapping_quality[i],
         )
     state = assembler._assemble()
-    return <int>state, assembler.chosen_k, [bytes(h) for h in assembler.haplotypes]
+    return state, assembler.chosen_k, [bytes(h) for h in assembler.haplotypes]

@@ -16,7 +16,7 @@ cdef int32_t shift_at(const vector[uint32_t] &cigar, int32_t at) noexcept nogil
 cdef bint compose(
     Composer &state, const vector[uint32_t] &read, const vector[uint32_t] &haplotype,
     int32_t start, int32_t length,
-) noexcept nogil
+) except -1 nogil
 cdef bint is_normalized(
     const vector[uint32_t] &cigar, const uint8_t *read, const uint8_t *reference,
     int32_t reference_length, int32_t offset,

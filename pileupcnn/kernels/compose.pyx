@@ -38,7 +38,7 @@ cdef int32_t shift_at(const vector[uint32_t] &cigar, int32_t at) noexcept nogil:
     return 0
 
 
-cdef void _emit(Composer &state, uint32_t op, int32_t n, int32_t length) noexcept nogil:
+cdef int _emit(Composer &state, uint32_t op, int32_t n, int32_t length) except -1 nogil:
     """Append an operation, cut where the read ends.
 
     An insertion and a deletion that meet cancel out, base by base: a match
@@ -50,7 +50,7 @@ cdef void _emit(Composer &state, uint32_t op, int32_t n, int32_t length) noexcep
     if op != OP_D:
         n = min(n, length - state.aligned)
     if n <= 0 or state.aligned == length:
-        return
+        return 0
     if (op == OP_I and last == OP_D) or (op == OP_D and last == OP_I):
         at = out.size() - 1
         if at > 0 and out[0][at - 1] & 15 == OP_M:
@@ -63,7 +63,7 @@ cdef void _emit(Composer &state, uint32_t op, int32_t n, int32_t length) noexcep
             out.pop_back()
         if op == OP_I:
             state.aligned += 1
-        return
+        return 0
     if op == last:
         out[0][out.size() - 1] += <uint32_t>n << 4
     else:
@@ -81,7 +81,7 @@ cdef uint32_t _stronger(uint32_t first, uint32_t second) noexcept nogil:
     return OP_I if first == OP_I or second == OP_I else OP_M
 
 
-cdef void _stack(vector[uint32_t] &to, const vector[uint32_t] &cigar) noexcept nogil:
+cdef int _stack(vector[uint32_t] &to, const vector[uint32_t] &cigar) except -1 nogil:
     cdef size_t k
     to.clear()
     for k in range(cigar.size(), 0, -1):
@@ -94,7 +94,7 @@ cdef uint32_t _pop(vector[uint32_t] &stack) noexcept nogil:
     return operation
 
 
-cdef void _trim(vector[uint32_t] &haplotype, int32_t start) noexcept nogil:
+cdef int _trim(vector[uint32_t] &haplotype, int32_t start) except -1 nogil:
     """Drop the first `start` haplotype bases, and a deletion that then comes first."""
     cdef uint32_t operation
     cdef int32_t length
@@ -112,7 +112,7 @@ cdef void _trim(vector[uint32_t] &haplotype, int32_t start) noexcept nogil:
 cdef bint compose(
     Composer &state, const vector[uint32_t] &read, const vector[uint32_t] &haplotype,
     int32_t start, int32_t length,
-) noexcept nogil:
+) except -1 nogil:
     """Write `state.cigar`; False if there is none, as for a read that leaves its haplotype.
 
     Parameters

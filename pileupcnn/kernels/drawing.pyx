@@ -14,6 +14,7 @@ from libcpp.vector cimport vector
 
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.mersenne cimport shuffle
+from pileupcnn.kernels.vectors cimport fill
 
 ROW_SEED = 2101079370
 """Seed of the choice of rows where a pileup is deeper than the image, DeepVariant's."""
@@ -178,7 +179,7 @@ cdef class Drawer:
         self._take(reads)
         self.reference, self.reference_start = reference, reference_start
         self.contig_length = contig_length
-        self.supports.assign(self.start.shape[0], 0)
+        fill(self.supports, self.start.shape[0], 0)
         with nogil:
             began = thread_seconds()
             for i in range(candidate.shape[0]):

@@ -19,6 +19,8 @@ from libcpp.vector cimport vector
 
 import numpy as np
 
+from pileupcnn.kernels.vectors cimport fill
+
 ctypedef pair[string, int32_t] Text
 
 
@@ -63,8 +65,8 @@ cdef class Side:
         self.allowed.clear()
         self.place.clear()
         self.haplotypes.clear()
-        self.allowed_offset.assign(1, 0)
-        self.place_offset.assign(1, 0)
+        fill(self.allowed_offset, 1, 0)
+        fill(self.place_offset, 1, 0)
         for v in range(first, last):
             count = self.allele_offset[v + 1] - self.allele_offset[v]
             ref = self._length(self.allele_offset[v])
@@ -214,7 +216,7 @@ cdef class Matcher:
         for i in range(<int64_t>self.texts.size()):
             if i == 0 or self.texts[i].first != self.texts[i - 1].first:
                 self.text_offset.push_back(i)
-        self.makers.assign(self.text_offset.size(), vector[int32_t]())
+        fill(self.makers, self.text_offset.size(), vector[int32_t]())
         self.text_offset.push_back(self.texts.size())
         self.spelled.clear()
         if not self._spell(one, 0, window_start, 0, self.makers.size()):

@@ -110,9 +110,9 @@ cdef class Realigner:
                     )
             count_released(began)
 
-    cdef void _realign_partition(
+    cdef int _realign_partition(
         self, int32_t k, const int32_t *reads, int64_t n, int64_t start, int64_t end
-    ) noexcept nogil:
+    ) except -1 nogil:
         cdef int64_t i
         cdef size_t j
         self.short_reads.clear()
@@ -130,7 +130,7 @@ cdef class Realigner:
             self._assemble(k, self.selector.windows[j])
         if self.windows.empty():
             self.order.insert(self.order.end(), self.short_reads.begin(), self.short_reads.end())
-            return
+            return 0
         self._assign()
         self.order.insert(self.order.end(), self.groups.back().begin(), self.groups.back().end())
         for j in range(self.windows.size()):
@@ -140,7 +140,7 @@ cdef class Realigner:
     cdef int64_t _length(self, int32_t read) noexcept nogil:
         return self.base_offset[read + 1] - self.base_offset[read]
 
-    cdef void _assemble(self, int32_t k, Window window) noexcept nogil:
+    cdef int _assemble(self, int32_t k, Window window) except -1 nogil:
         """Assemble one window; keep it if it has haplotypes beside the reference."""
         cdef int64_t low = window.start, high = window.end, longest = 0, base
         cdef size_t i
@@ -150,7 +150,7 @@ cdef class Realigner:
             or window.start < 0 or window.end > self.contig_length
         ):
             self._list_window(k, window, SKIPPED, 0)
-            return
+            return 0
         # as much of the reference around the window as may spare k-mers their hash
         for i in range(self.short_reads.size()):
             read = self.short_reads[i]
@@ -182,7 +182,7 @@ cdef class Realigner:
             self.windows.push_back(window)
             self.haplotypes.push_back(self.assembler.haplotypes)
 
-    cdef void _assign(self) noexcept nogil:
+    cdef int _assign(self) except -1 nogil:
         """Give each read to the window that it overlaps most, to the first of equals."""
         cdef size_t i, j, best
         cdef int64_t overlap, largest
@@ -201,7 +201,7 @@ cdef class Realigner:
                     best, largest = j, overlap
             self.groups[best].push_back(read)
 
-    cdef void _align(self, size_t window) noexcept nogil:
+    cdef int _align(self, size_t window) except -1 nogil:
         """Align the reads of one window; those that change are copied."""
         cdef vector[int32_t] *group = &self.groups[window]
         cdef int64_t first = self.windows[window].start, last = self.windows[window].end, low, high
@@ -223,7 +223,7 @@ cdef class Realigner:
         # DeepVariant gives up a window that touches the contig's end
         if high <= last:
             self.order.insert(self.order.end(), group.begin(), group.end())
-            return
+            return 0
         reference = &self.reference[low - self.reference_start]
         for i in range(haplotypes.size()):
             haplotypes[0][i].insert(haplotypes[0][i].begin(), reference, reference + (first - low))
@@ -253,7 +253,7 @@ cdef class Realigner:
             ) != 0
         )
 
-    cdef void _copy(self, int32_t read, size_t i) noexcept nogil:
+    cdef int _copy(self, int32_t read, size_t i) except -1 nogil:
         """Put a copy of `read` with the aligner's result `i` in its place."""
         cdef int64_t j, end = self.aligner.position[i]
         cdef uint32_t op, length
@@ -268,12 +268,12 @@ cdef class Realigner:
         self.new_end.push_back(end)
         self.new_cigar_offset.push_back(self.new_cigar.size())
 
-    cdef void _list_window(
+    cdef int _list_window(
         self, int32_t k, Window window, int32_t state, int32_t count
-    ) noexcept nogil:
+    ) except -1 nogil:
         cdef size_t i
         if not self.list_windows:
-            return
+            return 0
         self.window_partition.push_back(k)
         self.window_start.push_back(window.start)
         self.window_end.push_back(window.end)

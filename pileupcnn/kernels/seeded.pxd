@@ -28,13 +28,13 @@ cdef class SeededAligner(SmithWaterman):
     cdef int32_t swap_loss[129]
     cdef vector[int32_t] query_seeds, seed_slots, seed_next
 
-    cdef void set_seeded_query(self, const uint8_t *query, int32_t length) noexcept nogil
-    cdef int32_t find_runs(self, Target &target) noexcept nogil
+    cdef int set_seeded_query(self, const uint8_t *query, int32_t length) except -1 nogil
+    cdef int32_t find_runs(self, Target &target) except -1 nogil
     cdef int32_t run_length(self, int32_t length, int32_t loss) noexcept nogil
     cdef bint find_part(
         self, const Target &target, int32_t known, int32_t *begin, int32_t *end
     ) noexcept nogil
-    cdef bint align_whole(self, Target &target) noexcept nogil
+    cdef bint align_whole(self, Target &target) except -1 nogil
     cdef int32_t _without_gaps(self, const vector[uint8_t] &codes, int32_t diagonal) noexcept nogil
     cdef int32_t _joined(self, const Run &first, const Run &second) noexcept nogil
     cdef int32_t _gap_loss(self, int32_t shift) noexcept nogil
@@ -42,4 +42,4 @@ cdef class SeededAligner(SmithWaterman):
     cdef int32_t _loss_of_swap(self, int32_t shift) noexcept nogil
 
 
-cdef void set_target(Target &target, const uint8_t *bases, int32_t length) noexcept nogil
+cdef int set_target(Target &target, const uint8_t *bases, int32_t length) except -1 nogil

@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libcpp.vector cimport vector
 
 from pileupcnn.kernels.smith_waterman cimport SmithWaterman, encode
+from pileupcnn.kernels.vectors cimport fill
 
 cdef enum:
     # bases of a seed, and slots of the table of the query's
@@ -20,14 +21,14 @@ cdef enum:
     UNLIKELY_LOSS = 1 << 20
 
 
-cdef void set_target(Target &target, const uint8_t *bases, int32_t length) noexcept nogil:
+cdef int set_target(Target &target, const uint8_t *bases, int32_t length) except -1 nogil:
     """Take a target, as ASCII."""
     encode(bases, length, target.codes)
     target.seeds.clear()
     target.runs.clear()
 
 
-cdef void _list_seeds(const vector[uint8_t] &codes, vector[int32_t] &seeds) noexcept nogil:
+cdef int _list_seeds(const vector[uint8_t] &codes, vector[int32_t] &seeds) except -1 nogil:
     """The SEED bases that end at each base, as a number; -1 where one is not A, C, G or T."""
     cdef int32_t i, clean = 0, n = <int32_t>codes.size()
     cdef uint32_t value = 0
@@ -68,12 +69,12 @@ cdef class SeededAligner(SmithWaterman):
             return self.gap_open + (shift - 1) * self.gap_extend
         return self.gap_open - (shift + 1) * self.gap_extend - shift * self.match
 
-    cdef void set_seeded_query(self, const uint8_t *query, int32_t length) noexcept nogil:
+    cdef int set_seeded_query(self, const uint8_t *query, int32_t length) except -1 nogil:
         """Take a query, as ASCII, and chain its seeds by their hash."""
         cdef int32_t i, slot
         self.set_query(query, length)
         _list_seeds(self.query, self.query_seeds)
-        self.seed_slots.assign(SLOTS, -1)
+        fill(self.seed_slots, SLOTS, -1)
         self.seed_next.resize(length)
         for i in range(length):
             if self.query_seeds[i] >= 0:
@@ -81,7 +82,7 @@ cdef class SeededAligner(SmithWaterman):
                 self.seed_next[i] = self.seed_slots[slot]
                 self.seed_slots[slot] = i
 
-    cdef int32_t find_runs(self, Target &target) noexcept nogil:
+    cdef int32_t find_runs(self, Target &target) except -1 nogil:
         """List the runs of a seed's length or more; return the score of a good alignment.
 
         That one has at most one gap, between two runs.
@@ -209,7 +210,7 @@ cdef class SeededAligner(SmithWaterman):
             least = min(least, self.swap_loss[k] + self._gap_loss(shift - (k - SWAPS)))
         return least
 
-    cdef bint align_whole(self, Target &target) noexcept nogil:
+    cdef bint align_whole(self, Target &target) except -1 nogil:
         """Align the query, whose ends are those of the target, from end to end.
 
         False, and nothing is known, unless this is bound to be what `score` and

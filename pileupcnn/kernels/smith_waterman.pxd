@@ -19,16 +19,16 @@ cdef class SmithWaterman:
     cdef bint by_bytes
     cdef vector[uint32_t] operations
 
-    cdef void set_query(self, const uint8_t *query, int32_t length) noexcept nogil
+    cdef int set_query(self, const uint8_t *query, int32_t length) except -1 nogil
     cdef int32_t score(
         self, const uint8_t *target, int32_t length, int32_t known
-    ) noexcept nogil
-    cdef bint trace(self, const uint8_t *target) noexcept nogil
-    cdef bint _path(self, const uint8_t *target) noexcept nogil
+    ) except -1 nogil
+    cdef bint trace(self, const uint8_t *target) except -1 nogil
+    cdef bint _path(self, const uint8_t *target) except -1 nogil
     cdef int32_t _fill(
         self, const uint8_t *query, int32_t n, const uint8_t *target, int32_t m, int32_t width
-    ) noexcept nogil
-    cdef bint _walk(self, int32_t n, int32_t m, int32_t width) noexcept nogil
+    ) except -1 nogil
+    cdef bint _walk(self, int32_t n, int32_t m, int32_t width) except -1 nogil
 
 
-cdef void encode(const uint8_t *bases, int32_t length, vector[uint8_t] &codes) noexcept nogil
+cdef int encode(const uint8_t *bases, int32_t length, vector[uint8_t] &codes) except -1 nogil

@@ -21,6 +21,7 @@ from libcpp.algorithm cimport reverse
 from libcpp.vector cimport vector
 
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
+from pileupcnn.kernels.vectors cimport fill
 
 cdef extern from *:
     """
@@ -170,7 +171,7 @@ cdef extern from *:
         const int16_t *profile, int32_t query_length, const uint8_t *target, int32_t length,
         int32_t step, int gap_open, int gap_extend, int limit, int16_t *rows, int32_t *column,
         int32_t *row
-    ) nogil
+    ) except + nogil
     int pileupcnn_by_bytes(
         const uint8_t *profile, int32_t query_length, const uint8_t *target, int32_t length,
         int32_t step, int gap_open, int gap_extend, int limit, int16_t *rows, int32_t *column,
@@ -178,10 +179,10 @@ cdef extern from *:
     ) nogil
     void pileupcnn_word_profile(
         const uint8_t *query, int32_t n, int match, int mismatch, vector[int16_t] &profile
-    ) nogil
+    ) except + nogil
     void pileupcnn_byte_profile(
         const uint8_t *query, int32_t n, int match, int mismatch, vector[uint8_t] &profile
-    ) nogil
+    ) except + nogil
 
 cdef enum:
     OP_M = 0
@@ -209,7 +210,7 @@ for _letter, _code in zip(b"ACGTUacgtu", (0, 1, 2, 3, 0) * 2):
     CODES[_letter] = _code
 
 
-cdef void encode(const uint8_t *bases, int32_t length, vector[uint8_t] &codes) noexcept nogil:
+cdef int encode(const uint8_t *bases, int32_t length, vector[uint8_t] &codes) except -1 nogil:
     """Codes of bases, as `SmithWaterman` takes targets."""
     cdef int32_t i
     codes.resize(length)
@@ -235,14 +236,14 @@ cdef class SmithWaterman:
         self.match, self.mismatch = match, mismatch
         self.gap_open, self.gap_extend = gap_open, gap_extend
 
-    cdef void set_query(self, const uint8_t *query, int32_t length) noexcept nogil:
+    cdef int set_query(self, const uint8_t *query, int32_t length) except -1 nogil:
         """Take a query, as ASCII."""
         encode(query, length, self.query)
         self.words_ready = self.bytes_ready = False
 
     cdef int32_t score(
         self, const uint8_t *target, int32_t length, int32_t known
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Best score with a target (codes); `query_end` and `target_end` are its end.
 
         `known`: the score of some alignment without gaps, to save time, or 0.
@@ -276,7 +277,7 @@ cdef class SmithWaterman:
             )
         return self.best
 
-    cdef bint trace(self, const uint8_t *target) noexcept nogil:
+    cdef bint trace(self, const uint8_t *target) except -1 nogil:
         """Beginning and CIGAR (in `operations`) of the alignment that `score` found.
 
         False if libssw finds none: its pass backwards may miss the score of
@@ -310,7 +311,7 @@ cdef class SmithWaterman:
         self.query_begin, self.target_begin = self.query_end - row, self.target_end - column
         return self._path(target)
 
-    cdef bint _path(self, const uint8_t *target) noexcept nogil:
+    cdef bint _path(self, const uint8_t *target) except -1 nogil:
         """CIGAR of the alignment whose score and ends are known."""
         cdef int32_t n = self.query_end - self.query_begin + 1
         cdef int32_t m = self.target_end - self.target_begin + 1
@@ -324,7 +325,7 @@ cdef class SmithWaterman:
 
     cdef int32_t _fill(
         self, const uint8_t *query, int32_t n, const uint8_t *target, int32_t m, int32_t width
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Directions of the cells at most `width` off the diagonal; returns the highest score."""
         cdef int32_t i, j, first, last, diagonal, left, deletion, insertion, opened, gap, pair
         cdef int32_t highest = 0
@@ -334,8 +335,8 @@ cdef class SmithWaterman:
         cdef int32_t *above
         cdef int32_t *above_gap
         self.directions.resize(line * n)
-        self.above.assign(m, 0)
-        self.above_gap.assign(m, 0)
+        fill(self.above, m, 0)
+        fill(self.above_gap, m, 0)
         above, above_gap = self.above.data(), self.above_gap.data()
         for i in range(n):
             first, last = max(0, i - width), min(m - 1, i + width)
@@ -369,7 +370,7 @@ cdef class SmithWaterman:
                 cells[j] = direction
         return highest
 
-    cdef bint _walk(self, int32_t n, int32_t m, int32_t width) noexcept nogil:
+    cdef bint _walk(self, int32_t n, int32_t m, int32_t width) except -1 nogil:
         """Follow the directions back from the last cell, and write `operations`."""
         cdef int32_t i = n - 1, j = m - 1, run = 0, op = OP_M, previous = OP_M, used = 0
         cdef int64_t line = 2 * width + 1

@@ -3,8 +3,21 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libcpp.vector cimport vector
 
-# the types of an allele, as DeepVariant numbers them; 0 stands for a matching base
+# the operations of a CIGAR, as BAM numbers them
 cdef enum:
+    OP_M = 0
+    OP_I = 1
+    OP_D = 2
+    OP_N = 3
+    OP_S = 4
+    OP_H = 5
+    OP_P = 6
+    OP_EQ = 7
+    OP_X = 8
+
+# the types of an allele, as DeepVariant numbers them; a pending matching base has 0
+cdef enum:
+    REFERENCE = 1
     SUBSTITUTION = 2
     INSERTION = 3
     DELETION = 4
@@ -17,11 +30,13 @@ cdef inline bint is_base(uint8_t base) noexcept nogil:
 
 cdef struct Allele:
     # one read's allele: `first` is its first base (for anchored ones the base before),
-    # the other `length` bases start at `at` in the reads' bases or in the reference
+    # the other `length` bases start at `at` in the reads' bases or in the reference; `quality` is
+    # the mean over its own bases, cut to an integer, for a deletion that of the base before
     int32_t position
     int32_t read
     uint8_t type
     uint8_t low_quality
+    uint8_t quality
     uint8_t first
     int32_t length
     int64_t at
@@ -50,25 +65,26 @@ cdef class AlleleWalk:
     cdef vector[int32_t] position_offset
     cdef vector[Group] groups
     cdef Allele pending
+    # whether some read, or twins, may have several alleles at a position of the interval
     cdef bint may_repeat
     cdef readonly int64_t matches
     cdef readonly int64_t mismatches
 
     cdef _take(self, reads, const uint8_t[::1] reference, int64_t reference_start)
-    cdef void _collect(
+    cdef int _collect(
         self, const int32_t *reads, int64_t n, int64_t start, int64_t end
-    ) noexcept nogil
-    cdef void _walk(self, int32_t read) noexcept nogil
-    cdef void _match(self, int32_t read, int64_t off, int64_t at, uint32_t length) noexcept nogil
-    cdef void _commit_unless_at(self, int64_t position) noexcept nogil
-    cdef void _commit(self) noexcept nogil
-    cdef void _commit_before_skipped(self) noexcept nogil
-    cdef void _anchored(
+    ) except -1 nogil
+    cdef int _walk(self, int32_t read) except -1 nogil
+    cdef int _match(self, int32_t read, int64_t off, int64_t at, uint32_t length) except -1 nogil
+    cdef int _commit_unless_at(self, int64_t position) except -1 nogil
+    cdef int _commit(self) except -1 nogil
+    cdef int _commit_before_skipped(self) except -1 nogil
+    cdef int _anchored(
         self, int32_t read, uint8_t type, int64_t off, int64_t at, uint32_t length, bint at_start
-    ) noexcept nogil
-    cdef void _sort_alleles(self) noexcept nogil
+    ) except -1 nogil
+    cdef int _sort_alleles(self) except -1 nogil
     cdef bint _has_twins(self, const int32_t *reads, int64_t n) noexcept nogil
     cdef void _drop_overwritten(self) noexcept nogil
     cdef int _compare(self, Allele &a, Allele &b) noexcept nogil
     cdef const uint8_t *_tail(self, Allele &allele) noexcept nogil
-    cdef void _group(self, int32_t begin, int32_t end) noexcept nogil
+    cdef int _group(self, int32_t begin, int32_t end) except -1 nogil

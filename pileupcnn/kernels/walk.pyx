@@ -10,17 +10,7 @@ partition, are kept, sorted by position and grouped.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
-# the operations of a CIGAR, as BAM numbers them
-cdef enum:
-    OP_M = 0
-    OP_I = 1
-    OP_D = 2
-    OP_N = 3
-    OP_S = 4
-    OP_H = 5
-    OP_P = 6
-    OP_EQ = 7
-    OP_X = 8
+from pileupcnn.kernels.vectors cimport fill
 
 cdef class AlleleWalk:
     """What those who count alleles share: `min_quality` and `min_mapping_quality` are theirs."""
@@ -38,14 +28,14 @@ cdef class AlleleWalk:
         self.cigar_offset, self.cigar = reads.cigar_offset, reads.cigar
         self.reference, self.reference_start = reference, reference_start
 
-    cdef void _collect(
+    cdef int _collect(
         self, const int32_t *reads, int64_t n, int64_t start, int64_t end
-    ) noexcept nogil:
+    ) except -1 nogil:
         """The alleles in [start, end) of those of `n` reads that overlap it."""
         cdef int64_t i
         self.interval_start = start
         self.interval_length = <int32_t>(end - start)
-        self.reference_count.assign(self.interval_length, 0)
+        fill(self.reference_count, self.interval_length, 0)
         self.alleles.clear()
         self.may_repeat = False
         for i in range(n):
@@ -55,10 +45,11 @@ cdef class AlleleWalk:
             ):
                 self._walk(reads[i])
         self._sort_alleles()
-        if self.may_repeat or self._has_twins(reads, n):
+        self.may_repeat = self.may_repeat or self._has_twins(reads, n)
+        if self.may_repeat:
             self._drop_overwritten()
 
-    cdef void _walk(self, int32_t read) noexcept nogil:
+    cdef int _walk(self, int32_t read) except -1 nogil:
         """Add the alleles of one read; an allele is pending until the next one.
 
         Two neighbours at one position: the later takes the place of the
@@ -89,12 +80,12 @@ cdef class AlleleWalk:
                 break
         self._commit()
 
-    cdef void _match(self, int32_t read, int64_t off, int64_t at, uint32_t length) noexcept nogil:
+    cdef int _match(self, int32_t read, int64_t off, int64_t at, uint32_t length) except -1 nogil:
         cdef int64_t first = max(0, -off), last = min(<int64_t>length, self.interval_length - off)
         cdef int64_t i, shift = self.interval_start - self.reference_start + off
         cdef uint8_t base, expected
         if first >= last:
-            return
+            return 0
         # all but the last are settled at once: only the last can be an anchor
         self._commit_unless_at(off + first)
         for i in range(first, last):
@@ -115,27 +106,28 @@ cdef class AlleleWalk:
                     self.mismatches += 1
                 self.pending.position = <int32_t>(off + i)
                 self.pending.type = SUBSTITUTION
-                self.pending.low_quality = self.qualities[at + i] < self.min_quality
+                self.pending.quality = self.qualities[at + i]
+                self.pending.low_quality = self.pending.quality < self.min_quality
                 self.pending.first = base
                 self.pending.length = 0
                 self.pending.at = at + i
                 if i < last - 1:
                     self._commit()
 
-    cdef void _commit_unless_at(self, int64_t position) noexcept nogil:
+    cdef int _commit_unless_at(self, int64_t position) except -1 nogil:
         if self.pending.position != position:
             self._commit()
         elif self.pending.type == 0:
             self.reference_count[position] -= 1
         self.pending.position = -1
 
-    cdef void _commit(self) noexcept nogil:
+    cdef int _commit(self) except -1 nogil:
         """Keep the pending allele; a matching base is in the counts already."""
         if self.pending.position >= 0 and self.pending.type:
             self.alleles.push_back(self.pending)
         self.pending.position = -1
 
-    cdef void _commit_before_skipped(self) noexcept nogil:
+    cdef int _commit_before_skipped(self) except -1 nogil:
         """Commit before an allele with an unknown base, which itself does not count.
 
         What follows may have the position of what is committed, and then
@@ -144,51 +136,55 @@ cdef class AlleleWalk:
         self._commit()
         self.may_repeat = True
 
-    cdef void _anchored(
+    cdef int _anchored(
         self, int32_t read, uint8_t type, int64_t off, int64_t at, uint32_t length, bint at_start
-    ) noexcept nogil:
+    ) except -1 nogil:
         """An insertion, deletion or soft clip; its position is the base before it."""
         cdef int64_t position = off - 1, i, total = 0, source = at
         cdef int64_t shift = self.interval_start - self.reference_start
         cdef uint8_t anchor = 0
         if position < 0 or position >= self.interval_length:
             self._commit()
-            return
+            return 0
         if not at_start:
             anchor = self.bases[at - 1]
         elif shift + position >= 0:
             anchor = self.reference[shift + position]
         if not is_base(anchor):
             self._commit_before_skipped()
-            return
+            return 0
         if type == DELETION:
             source = shift + off
             if source + length > self.reference.shape[0]:
                 self._commit_before_skipped()
-                return
+                return 0
             for i in range(length):
                 if not is_base(self.reference[source + i]):
                     self._commit_before_skipped()
-                    return
+                    return 0
         else:
             for i in range(length):
                 if not is_base(self.bases[at + i]):
                     self._commit_before_skipped()
-                    return
+                    return 0
                 total += self.qualities[at + i]
         self._commit_unless_at(position)
         self.pending.position = <int32_t>position
         self.pending.type = type
         self.pending.low_quality = type != DELETION and total < self.min_quality * <int64_t>length
+        if type == DELETION:
+            self.pending.quality = self.qualities[at if at_start else at - 1]
+        else:
+            self.pending.quality = <uint8_t>(total // max(1, <int64_t>length))
         self.pending.first = anchor
         self.pending.length = <int32_t>length
         self.pending.at = source
 
-    cdef void _sort_alleles(self) noexcept nogil:
+    cdef int _sort_alleles(self) except -1 nogil:
         """Counting sort by position, in the order of the reads."""
         cdef size_t i
         cdef int32_t p
-        self.position_offset.assign(self.interval_length + 2, 0)
+        fill(self.position_offset, self.interval_length + 2, 0)
         for i in range(self.alleles.size()):
             self.position_offset[self.alleles[i].position + 2] += 1
         for p in range(self.interval_length):
@@ -241,7 +237,7 @@ cdef class AlleleWalk:
             return &self.reference[allele.at]
         return &self.bases[allele.at]
 
-    cdef void _group(self, int32_t begin, int32_t end) noexcept nogil:
+    cdef int _group(self, int32_t begin, int32_t end) except -1 nogil:
         """Sort the alleles of one position and split them into equal ones."""
         cdef int32_t i, j
         cdef Allele held

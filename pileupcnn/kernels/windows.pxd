@@ -19,9 +19,9 @@ cdef class WindowSelector(AlleleWalk):
     # result of the last `_select`, ascending, not overlapping
     cdef vector[Window] windows
 
-    cdef void _select(
+    cdef int _select(
         self, const int32_t *reads, int64_t n, int64_t start, int64_t end, int64_t contig_length
-    ) noexcept nogil
-    cdef void _count_position(self, int32_t p) noexcept nogil
+    ) except -1 nogil
+    cdef int _count_position(self, int32_t p) except -1 nogil
     cdef void _add(self, int64_t first, int64_t last, int32_t count) noexcept nogil
-    cdef void _cluster(self) noexcept nogil
+    cdef int _cluster(self) except -1 nogil

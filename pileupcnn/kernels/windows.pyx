@@ -7,6 +7,7 @@ of them are candidates, and near candidates make one window.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
+from pileupcnn.kernels.vectors cimport fill
 from pileupcnn.kernels.walk cimport DELETION, SUBSTITUTION, AlleleWalk
 
 
@@ -36,21 +37,21 @@ cdef class WindowSelector(AlleleWalk):
         self.min_support, self.min_reads, self.max_reads = min_support, min_reads, max_reads
         self.expansion, self.distance = expansion, distance
 
-    cdef void _select(
+    cdef int _select(
         self, const int32_t *reads, int64_t n, int64_t start, int64_t end, int64_t contig_length
-    ) noexcept nogil:
+    ) except -1 nogil:
         """Find `windows` of the partition [start, end), which has `n` reads."""
         cdef int32_t p
         self._collect(
             reads, n, max(0, start - self.expansion), min(contig_length, end + self.expansion)
         )
-        self.counter.assign(self.interval_length, 0)
+        fill(self.counter, self.interval_length, 0)
         for p in range(self.interval_length):
             if self.position_offset[p + 1] - self.position_offset[p] >= self.min_support:
                 self._count_position(p)
         self._cluster()
 
-    cdef void _count_position(self, int32_t p) noexcept nogil:
+    cdef int _count_position(self, int32_t p) except -1 nogil:
         """Add the alleles at `p` that enough reads share to the positions they touch."""
         cdef size_t i
         cdef int64_t length
@@ -73,7 +74,7 @@ cdef class WindowSelector(AlleleWalk):
         for p in range(max(0, first), min(last, <int64_t>self.interval_length)):
             self.counter[p] += count
 
-    cdef void _cluster(self) noexcept nogil:
+    cdef int _cluster(self) except -1 nogil:
         """Join candidate positions to windows."""
         cdef int64_t p, position, last = 0
         cdef Window window

@@ -5,8 +5,9 @@ Lists of named fields are written sorted by name, so equal content is equal byte
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TypeVar
@@ -14,9 +15,11 @@ from typing import TypeVar
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
+from pysam import FREVERSE
 
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import InputError
+from pileupcnn.kernels.alleles import CONTEXT
 from pileupcnn.messages.features_pb2 import Example, Feature
 from pileupcnn.messages.variants_pb2 import (
     CallVariantsOutput,
@@ -31,6 +34,9 @@ from pileupcnn.tfrecords import read_records
 
 SNP, INDEL = 1, 2
 """Types in an example: whether all of a site's alleles are single bases, or not."""
+
+UNCALLED = "UNCALLED_ALLELE"
+"""Key of the reads that support no ALT."""
 
 LABELS = 3
 """A sample has 0, 1 or 2 copies of the ALT alleles that an image shows."""
@@ -61,6 +67,9 @@ class Site:
         AD, reads of each allele, REF first.
     genotype : tuple of int
         Two allele indices; -1 is missing. Known in training only.
+    model_id : str
+        MID: the model that said something of it without an image, or none.
+        Sites are equal with whatever model.
     """
 
     sample: str
@@ -70,6 +79,7 @@ class Site:
     depth: int
     allele_depths: tuple[int, ...]
     genotype: tuple[int, int] = (-1, -1)
+    model_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +125,7 @@ class ImageCall:
     probabilities: tuple[float, float, float]
 
 
-def candidate_site(candidates: CandidateBatch, index: int, sample: str) -> Site:
+def candidate_site(candidates: CandidateBatch, index: int, sample: str, model_id: str = "") -> Site:
     """One candidate of a batch."""
     return Site(
         sample=sample,
@@ -124,20 +134,8 @@ def candidate_site(candidates: CandidateBatch, index: int, sample: str) -> Site:
         alleles=candidates.alleles(index),
         depth=int(candidates.depth[index]),
         allele_depths=candidates.allele_depths(index),
+        model_id=model_id,
     )
-
-
-def candidate_support(
-    candidates: CandidateBatch, reads: ReadBatch, index: int
-) -> dict[str, list[str]]:
-    """Names (``fragment/number``) of the reads that support each ALT of a candidate."""
-    first, last = candidates.allele_offset[index : index + 2].tolist()
-    bounds = candidates.support_offset[first : last + 1].tolist()
-    return {
-        allele: [reads.name(read) for read in candidates.support[bounds[i] : bounds[i + 1]]]
-        for i, allele in enumerate(candidates.alleles(index))
-        if i > 0
-    }
 
 
 def site_to_variant(site: Site, reads_name: str = "") -> Variant:
@@ -158,6 +156,7 @@ def site_to_variant(site: Site, reads_name: str = "") -> Variant:
         info=[
             _info("AD", int_value=allele_depths),
             _info("DP", int_value=[depth]),
+            *([_info("MID", string_value=[site.model_id])] if site.model_id else []),
             _info("VAF", number_value=fractions),
         ],
     )
@@ -193,13 +192,16 @@ def variant_to_site(variant: Variant) -> Site:
     if len(variant.calls) != 1:
         raise MessageError(f"{len(variant.calls)} samples at {where}, not one")
     call = variant.calls[0]
-    fields = {
-        entry.key: tuple([value.int_value for value in entry.value.values]) for entry in call.info
-    }
-    allele_depths, depths = fields.get("AD", ()), fields.get("DP", ())
+    info = {entry.key: entry.value.values for entry in call.info}
+    allele_depths, depths = [
+        tuple([value.int_value for value in info.get(name, ())]) for name in ("AD", "DP")
+    ]
     if len(allele_depths) != len(alleles) or len(depths) != 1 or min(depths + allele_depths) < 0:
         raise MessageError(f"no AD and DP of {len(alleles)} alleles at {where}")
     first, second = call.genotype if len(call.genotype) == 2 else (-1, -1)
+    models = [value.string_value for value in info.get("MID", ())]
+    if not all(model.isascii() and model.replace("_", "").isalnum() for model in models):
+        raise MessageError(f"a MID that is no name at {where}")
     return Site(
         sample=call.call_set_name,
         contig=variant.reference_name,
@@ -208,6 +210,7 @@ def variant_to_site(variant: Variant) -> Site:
         depth=depths[0],
         allele_depths=allele_depths,
         genotype=(first, second),
+        model_id=models[0] if models else "",
     )
 
 
@@ -222,25 +225,101 @@ def decode_variant(data: bytes) -> Variant:
     return _decode(Variant, data)
 
 
-def encode_candidate(site: Site, support: Mapping[str, Sequence[str]]) -> bytes:
+def encode_candidate(
+    candidates: CandidateBatch,
+    reads: ReadBatch,
+    index: int,
+    site: Site,
+    images: Sequence[Sequence[int]] = (),
+) -> bytes:
     """A DeepVariantCall: a candidate with its reads.
-
-    DeepVariant adds what its small model reads (properties of the reads,
-    frequencies around), which its other stages do without.
 
     Parameters
     ----------
+    candidates : CandidateBatch
+        With details.
+    reads : ReadBatch
+    index : int
     site : Site
-    support : mapping of str to sequence of str
-        Reads by ALT, as from `candidate_support`.
+        The candidate, from `candidate_site`.
+    images : sequence of sequence of int
+        ALTs of the images that are wanted, where not all are.
     """
-    entries = [
-        DeepVariantCall.SupportEntry(
-            key=allele, value=DeepVariantCall.SupportingReads(read_names=support[allele])
+    details = candidates.details
+    if details is None:
+        raise ValueError("the candidates were found without details")
+    first, last = candidates.allele_offset[index : index + 2].tolist()
+    bounds = candidates.support_offset[first : last + 1].tolist()
+    reference, *alts = [
+        _read_supports(
+            reads,
+            site.sample,
+            candidates.support[a:b],
+            details.low_quality[a:b],
+            details.base_quality[a:b],
         )
-        for allele in sorted(support)
+        for a, b in itertools.pairwise(bounds)
     ]
-    return _bytes(DeepVariantCall(variant=site_to_variant(site), allele_support=entries))
+    support = dict(zip(site.alleles[1:], alts, strict=True))
+    a, b = details.uncalled_offset[index : index + 2].tolist()
+    if a < b:
+        support[UNCALLED] = _read_supports(
+            reads,
+            site.sample,
+            details.uncalled[a:b],
+            details.uncalled_low_quality[a:b],
+            details.uncalled_base_quality[a:b],
+        )
+    position = site.start - CONTEXT
+    return _bytes(
+        DeepVariantCall(
+            variant=site_to_variant(site),
+            allele_support=[
+                {"key": key, "value": {"read_names": [read.read_name for read in support[key]]}}
+                for key in sorted(support)
+            ],
+            ref_support=[read.read_name for read in reference],
+            allele_support_ext=[
+                {"key": key, "value": {"read_infos": support[key]}} for key in sorted(support)
+            ],
+            ref_support_ext={"read_infos": reference} if reference else None,
+            allele_frequency_at_position=[
+                {"key": position + i, "value": percentage}
+                for i, percentage in enumerate(details.context[index].tolist())
+                if percentage >= 0
+            ],
+            make_examples_alt_allele_indices=[{"indices": shown} for shown in images],
+        )
+    )
+
+
+def _read_supports(
+    reads: ReadBatch,
+    sample: str,
+    supporting: NDArray[np.int32],
+    low_quality: NDArray[np.uint8],
+    base_quality: NDArray[np.uint8],
+) -> list[DeepVariantCall.ReadSupport]:
+    """What is said of each of the reads that support an allele."""
+    reverse = reads.flag[supporting] & FREVERSE != 0
+    return [
+        DeepVariantCall.ReadSupport(
+            read_name=reads.name(read),
+            is_low_quality=bool(low),
+            mapping_quality=mapping_quality,
+            average_base_quality=quality,
+            is_reverse_strand=is_reverse,
+            sample_name=sample,
+        )
+        for read, low, mapping_quality, quality, is_reverse in zip(
+            supporting.tolist(),
+            low_quality.tolist(),
+            reads.mapping_quality[supporting].tolist(),
+            base_quality.tolist(),
+            reverse.tolist(),
+            strict=True,
+        )
+    ]
 
 
 def encode_example(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -16,23 +16,26 @@ from pileupcnn.calling import (
     BlockExamples,
     BlockScanner,
     Statistics,
+    answers_of,
     counted,
     images_of,
 )
+from pileupcnn.candidates import Detail
 from pileupcnn.example_info import ExampleInfo, info_path, write_info
 from pileupcnn.examples import ExampleSettings, RunExamples
 from pileupcnn.genotypes import Genotype
 from pileupcnn.labels import DROPPED, UNKNOWN, Labeller, Truth
 from pileupcnn.messages.convert import (
     candidate_site,
-    candidate_support,
+    encode_call,
     encode_candidate,
     encode_example,
     site_to_variant,
 )
 from pileupcnn.messages.variants_pb2 import Variant
-from pileupcnn.pileup import ImagePlan, PileupSpec
+from pileupcnn.pileup import PileupSpec
 from pileupcnn.regions import BLOCK_PARTITIONS, Block, Region, blocks, partitions
+from pileupcnn.small_model import MODEL_ID, SmallModel
 from pileupcnn.tfrecords import RecordWriter
 
 IMAGES = 32
@@ -55,7 +58,7 @@ class ExampleRun:
     truth : Truth, optional
         If given, examples have labels.
     threads : int
-    drop_at_ends : bool
+    drop_at_ends, small_model
         As for `BlockScanner`.
     progress : callable
         Told the base pairs of each block when it is done.
@@ -69,6 +72,7 @@ class ExampleRun:
     truth: Truth | None = None
     threads: int = 1
     drop_at_ends: bool = False
+    small_model: SmallModel | None = None
     progress: Callable[[int], object] = lambda _: None
 
     def write(
@@ -77,6 +81,7 @@ class ExampleRun:
         candidates: Sequence[Path],
         statistics: Statistics,
         *,
+        small_model_calls: Sequence[Path] = (),
         task: int | None = None,
         scheme: Scheme = "blocks",
     ) -> None:
@@ -91,6 +96,9 @@ class ExampleRun:
             As many, for the candidates; or none.
         statistics : Statistics
             Filled meanwhile; its `records` are the examples.
+        small_model_calls : sequence of Path
+            As many as `examples`, for what the small model says instead of an
+            image (CallVariantsOutput); or none.
         task : int, optional
             Write this shard only.
         scheme : {"blocks", "deepvariant"}
@@ -111,6 +119,7 @@ class ExampleRun:
                     _ShardWriter(
                         examples[number],
                         candidates[number] if candidates else None,
+                        small_model_calls[number] if small_model_calls else None,
                         self.settings.pileup,
                         in_blocks=scheme == "blocks",
                     )
@@ -140,6 +149,8 @@ class ExampleRun:
             self.sample,
             first_block=first_block,
             drop_at_ends=self.drop_at_ends,
+            detail=Detail.SUPPORT if with_candidates else Detail.ALTS,
+            small_model=self.small_model,
         )
         labeller = None if self.truth is None else Labeller(self.truth, self.reference)
         # DeepVariant notes the reads' file in training
@@ -183,7 +194,7 @@ class _EncodedBlock:
     shard : int
     length : int
         Base pairs covered.
-    examples, candidates : list of bytes
+    examples, candidates, small_model_calls : list of bytes
     statistics : Statistics
     """
 
@@ -191,16 +202,34 @@ class _EncodedBlock:
     length: int
     examples: list[bytes]
     candidates: list[bytes]
+    small_model_calls: list[bytes]
     statistics: Statistics
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
+class _Row:
     """What an example holds besides its image."""
 
     variant: Variant
     alts: tuple[int, ...]
     label: int | None
+
+
+@dataclass(slots=True)
+class _Described:
+    """What is known of a block before it is drawn.
+
+    Attributes
+    ----------
+    rows : list of _Row
+        For each image.
+    candidates, small_model_calls : list of bytes
+        Encoded.
+    """
+
+    rows: list[_Row] = field(default_factory=list)
+    candidates: list[bytes] = field(default_factory=list)
+    small_model_calls: list[bytes] = field(default_factory=list)
 
 
 class _BlockEncoder:
@@ -233,33 +262,51 @@ class _BlockEncoder:
         shard, block = item
         made = self._scanner(block)
         with made.statistics.timed("encode"):
-            described, candidates = self._describe(made)
-        rows = iter(described)
+            described = self._describe(made)
+        rows = iter(described.rows)
         encoded = []
         for batch in made.batches(self._images):
             with made.statistics.timed("encode"):
                 for image in batch:
                     row = next(rows)
                     encoded.append(encode_example(image, row.variant, row.alts, row.label))
-        return _EncodedBlock(shard, made.length, encoded, candidates, made.statistics)
+        return _EncodedBlock(
+            shard,
+            made.length,
+            encoded,
+            described.candidates,
+            described.small_model_calls,
+            made.statistics,
+        )
 
-    def _describe(self, block: BlockExamples) -> tuple[list[_Described], list[bytes]]:
-        """What belongs to each image of a block, in order; its candidates, if wanted."""
-        described: list[_Described] = []
-        candidates: list[bytes] = []
+    def _describe(self, block: BlockExamples) -> _Described:
+        """What belongs to each image of a block, in order, and what is written beside images."""
+        described = _Described()
         for made in block.runs:
             labels, genotypes = self._label(made, block.statistics)
-            last, variant = -1, Variant()
-            for (index, alts), label in zip(images_of(made.plan), labels, strict=True):
-                if index != last:
-                    site = candidate_site(made.candidates, index, self._sample)
-                    site = replace(site, genotype=genotypes.get(index, UNKNOWN))
-                    last, variant = index, site_to_variant(site, self._reads_name)
-                    if self._with_candidates:
-                        support = candidate_support(made.candidates, made.reads, index)
-                        candidates.append(encode_candidate(site, support))
-                described.append(_Described(variant, alts, label))
-        return described, candidates
+            label = iter(labels)
+            images: dict[int, list[tuple[int, ...]]] = {}
+            for index, alts in images_of(made.plan):
+                images.setdefault(index, []).append(alts)
+            answers = answers_of(made)
+            for index in range(len(made.candidates)):
+                wanted, answered = images.get(index, []), answers.get(index, [])
+                if not (wanted or answered or self._with_candidates):
+                    continue
+                model_id = MODEL_ID if answered else ""
+                site = candidate_site(made.candidates, index, self._sample, model_id)
+                site = replace(site, genotype=genotypes.get(index, UNKNOWN))
+                if self._with_candidates:
+                    left = wanted if made.answers is not None else []
+                    described.candidates.append(
+                        encode_candidate(made.candidates, made.reads, index, site, left)
+                    )
+                variant = site_to_variant(site, self._reads_name)
+                described.rows += [_Row(variant, alts, next(label)) for alts in wanted]
+                described.small_model_calls += [
+                    encode_call(variant, alts, probabilities) for alts, probabilities in answered
+                ]
+        return described
 
     def _label(
         self, made: RunExamples, statistics: Statistics
@@ -270,7 +317,7 @@ class _BlockEncoder:
         labels = self._labeller.label(made.run, made.candidates, made.plan)
         statistics.labels.update(labels.counts)
         kept = labels.images != DROPPED
-        made.plan = ImagePlan(made.plan.candidate[kept], made.plan.alts[kept])
+        made.plan = made.plan.where(kept)
         genotypes = dict(enumerate(map(tuple, labels.genotypes.tolist())))
         return labels.images[kept].tolist(), genotypes
 
@@ -279,7 +326,13 @@ class _ShardWriter:
     """The files of one shard, which appear under their names when all is well."""
 
     def __init__(
-        self, examples: Path, candidates: Path | None, spec: PileupSpec, *, in_blocks: bool
+        self,
+        examples: Path,
+        candidates: Path | None,
+        small_model_calls: Path | None,
+        spec: PileupSpec,
+        *,
+        in_blocks: bool,
     ) -> None:
         self._path = examples
         self._spec = spec
@@ -288,8 +341,9 @@ class _ShardWriter:
         self._stack = ExitStack()
         try:
             self._examples = self._stack.enter_context(RecordWriter(examples))
-            self._candidates = (
-                None if candidates is None else self._stack.enter_context(RecordWriter(candidates))
+            self._candidates, self._small_model_calls = (
+                None if path is None else self._stack.enter_context(RecordWriter(path))
+                for path in (candidates, small_model_calls)
             )
         except BaseException as error:
             self._stack.__exit__(type(error), error, error.__traceback__)
@@ -322,9 +376,13 @@ class _ShardWriter:
         """Append a block."""
         for record in block.examples:
             self._examples.write(record)
-        if self._candidates is not None:
-            for record in block.candidates:
-                self._candidates.write(record)
+        for writer, records in (
+            (self._candidates, block.candidates),
+            (self._small_model_calls, block.small_model_calls),
+        ):
+            if writer is not None:
+                for record in records:
+                    writer.write(record)
         if self._blocks is not None:
             self._blocks.append(len(block.examples))
 

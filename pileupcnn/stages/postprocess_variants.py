@@ -28,11 +28,14 @@ class AnswerFile:
         Whether its records are in the order of the genome.
     samples : frozenset of str
         Named in it; at most one in a file that holds anything.
+    has_model_ids : bool
+        Whether some site has a MID: the small model said something of it.
     """
 
     path: Path
     in_order: bool
     samples: frozenset[str]
+    has_model_ids: bool
 
 
 def _place(call: ImageCall, contigs: Mapping[str, int]) -> Place:
@@ -56,7 +59,7 @@ def inspect(path: Path, contigs: Mapping[str, int]) -> AnswerFile:
     """
     rank = _ranks(contigs)
     last: Place = (0, 0, 0)
-    in_order = True
+    in_order, has_model_ids = True, False
     samples = set()
     for call in read_calls(path):
         site = call.site
@@ -68,9 +71,10 @@ def inspect(path: Path, contigs: Mapping[str, int]) -> AnswerFile:
             )
         place = _place(call, rank)
         in_order = in_order and last <= place
+        has_model_ids = has_model_ids or bool(site.model_id)
         last = place
         samples.add(site.sample)
-    return AnswerFile(path, in_order, frozenset(samples))
+    return AnswerFile(path, in_order, frozenset(samples), has_model_ids)
 
 
 def sample_of(files: Iterable[AnswerFile]) -> str | None:
@@ -139,7 +143,9 @@ def _record(calls: Sequence[ImageCall]) -> Record:
         raise InputError(
             f"{site.contig}:{site.start + 1:,}: {len(calls)} images that are not one for each ALT "
             f"and each pair of ALTs of a site with {len(alts)} ALT alleles; give every shard of "
-            "one run, each once"
+            "one run, each once, and its --small-model-calls if there are any"
         )
     images = [(call.alts, call.probabilities) for call in calls]
-    return genotype(site.contig, site.start, site.alleles, site.depth, site.allele_depths, images)
+    record = genotype(site.contig, site.start, site.alleles, site.depth, site.allele_depths, images)
+    record.model_id = next(filter(None, (call.site.model_id for call in calls)), "")
+    return record

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from reference import Read
+from reference import REVERSE, Read
 
 REFERENCE, SUBSTITUTION, INSERTION, DELETION, SOFT_CLIP = 1, 2, 3, 4, 5
 """Allele types; the numbers order alleles of equal bases."""
@@ -17,11 +17,14 @@ REFERENCE, SUBSTITUTION, INSERTION, DELETION, SOFT_CLIP = 1, 2, 3, 4, 5
 
 @dataclass(frozen=True)
 class Allele:
-    """What one read shows at one position."""
+    """What one read shows at one position; `quality` is the mean of its bases, cut."""
 
     bases: str
     type: int
     low_quality: bool
+    quality: int
+    mapq: int
+    reverse: bool
 
 
 @dataclass
@@ -66,12 +69,22 @@ def indel_allele(
         deleted = contig[position : position + length]
         if len(deleted) < length or not is_dna(deleted):
             return None
-        return Allele(anchor + deleted, DELETION, False)
+        quality = read.qualities[max(0, offset - 1)]
+        return Allele(
+            anchor + deleted, DELETION, False, quality, read.mapq, bool(read.flag & REVERSE)
+        )
     bases = read.bases[offset : offset + length]
     if not is_dna(bases):
         return None
-    low = sum(read.qualities[offset : offset + length]) < min_quality * length
-    return Allele(anchor + bases, INSERTION if op == "I" else SOFT_CLIP, low)
+    total = sum(read.qualities[offset : offset + length])
+    return Allele(
+        anchor + bases,
+        INSERTION if op == "I" else SOFT_CLIP,
+        total < min_quality * length,
+        total // length,
+        read.mapq,
+        bool(read.flag & REVERSE),
+    )
 
 
 def read_alleles(
@@ -86,8 +99,15 @@ def read_alleles(
                 base = read.bases[offset + i]
                 if start <= position + i < end and is_dna(base):
                     same = contig[position + i] == base
-                    low = read.qualities[offset + i] < min_quality
-                    allele = Allele(base, REFERENCE if same else SUBSTITUTION, low)
+                    quality = read.qualities[offset + i]
+                    allele = Allele(
+                        base,
+                        REFERENCE if same else SUBSTITUTION,
+                        quality < min_quality,
+                        quality,
+                        read.mapq,
+                        bool(read.flag & REVERSE),
+                    )
                     alleles.append((position + i, allele))
             position += length
             offset += length
@@ -104,9 +124,17 @@ def read_alleles(
 
 
 def count_alleles(
-    reads: Iterable[Read], contig: str, start: int, end: int, min_quality: int = 10
+    reads: Iterable[Read],
+    contig: str,
+    start: int,
+    end: int,
+    min_quality: int = 10,
+    tracked: Collection[int] = (),
 ) -> list[Position]:
-    """Count what `reads` show at each position of the partition ``[start, end)``."""
+    """Count what `reads` show at each position of the partition ``[start, end)``.
+
+    At `tracked` positions matching bases are alleles, too.
+    """
     counts = [Position(base) for base in contig[start:end]]
     for read in reads:
         alleles = read_alleles(read, contig, start, end, min_quality)
@@ -118,7 +146,7 @@ def count_alleles(
             count, allele = counts[shown[0] - start], shown[1]
             if allele.type == REFERENCE:
                 count.reference_reads += not allele.low_quality
-            else:
+            if allele.type != REFERENCE or shown[0] in tracked:
                 count.alleles[read.key] = allele
     return counts
 
@@ -135,7 +163,8 @@ class Thresholds:
 
 def kept_alleles(count: Position, depth: int, limits: Thresholds) -> dict[tuple[str, int], int]:
     """The alleles that become ALTs, by bases and type in that order, with their counts."""
-    sums = Counter((a.bases, a.type) for a in count.alleles.values() if not a.low_quality)
+    shown = (a for a in count.alleles.values() if not a.low_quality and a.type != REFERENCE)
+    sums = Counter((a.bases, a.type) for a in shown)
     kept = {}
     for (bases, kind), number in sorted(sums.items()):
         snp = kind == SUBSTITUTION
@@ -158,7 +187,7 @@ def make_candidate(count: Position, position: int, limits: Thresholds) -> Candid
     """The candidate at one position, if any allele passes."""
     if count.reference_base not in "ACGT":
         return None
-    shown = [allele for allele in count.alleles.values() if not allele.low_quality]
+    shown = [a for a in count.alleles.values() if not a.low_quality and a.type != REFERENCE]
     depth = len(shown) + count.reference_reads
     kept = kept_alleles(count, depth, limits)
     if not kept:

@@ -1,0 +1,1 @@
+# nothing here is for Python: the kernel alignment composes

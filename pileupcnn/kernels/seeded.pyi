@@ -1,0 +1,3 @@
+from pileupcnn.kernels.smith_waterman import SmithWaterman
+
+class SeededAligner(SmithWaterman): ...

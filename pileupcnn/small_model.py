@@ -1,0 +1,216 @@
+"""The small model: sites so plain that some numbers decide them, and no image is drawn.
+
+As in DeepVariant 1.9 it comes between candidates and images. Each candidate
+with each set of ALTs that would have an image is described by 70 integers
+(`FEATURES`); where the small model is sure enough its answer stands, and only
+the other sets are drawn and shown to the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pileupcnn.candidates import CandidateBatch
+from pileupcnn.errors import check_range
+from pileupcnn.kernels.alleles import CONTEXT
+from pileupcnn.kernels.dense import PANEL, dense
+from pileupcnn.kernels.features import FeatureCounter
+from pileupcnn.pileup import ImagePlan
+from pileupcnn.reads import ReadBatch
+
+FEATURES = (
+    "num_reads_supports_ref",
+    "num_reads_supports_alt",
+    "alt_indices_depth",
+    "total_depth",
+    "variant_allele_frequency",
+    "alt_indices_variant_allele_frequency",
+    "ref_mapping_quality",
+    "alt_mapping_quality",
+    "ref_base_quality",
+    "alt_base_quality",
+    "ref_reverse_strand_ratio",
+    "alt_reverse_strand_ratio",
+    "is_snp",
+    "is_insertion",
+    "is_deletion",
+    "insertion_length",
+    "deletion_length",
+    "is_multiallelic",
+    "is_multiple_alt_alleles",
+    *[
+        f"variant_allele_frequency_at_{'minus' if offset < 0 else 'plus'}_{abs(offset)}"
+        for offset in range(-CONTEXT, CONTEXT + 1)
+    ],
+)
+"""What a set of ALTs is described by, in order; names are DeepVariant's.
+
+Reads count with those of low quality. Frequencies and strand ratios are
+percentages, qualities means, both cut to integers; 0 where there is no read.
+"""
+
+MODEL_ID = "small_model"
+"""What FORMAT MID calls it, as in DeepVariant."""
+
+MAX_PROBABILITY = 1 - 1e-7
+"""Highest probability that is believed; caps a set's quality at 70."""
+
+Predict = Callable[[NDArray[np.int32]], NDArray[np.float32]]
+"""From features, int32 [n, 70], to float32 [n, 3]: probabilities of 0, 1 and 2 copies."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallModelSettings:
+    """How sure the small model must be. Defaults are DeepVariant's for WGS.
+
+    Attributes
+    ----------
+    min_gq_snps, min_gq_indels : float
+        Smallest Phred-scaled quality of an answer that stands, for sets of
+        single bases at a REF of one, and for all others.
+    """
+
+    min_gq_snps: float = 20.0
+    min_gq_indels: float = 28.0
+
+    def __post_init__(self) -> None:
+        check_range("min_gq_snps", self.min_gq_snps, 0, 100)
+        check_range("min_gq_indels", self.min_gq_indels, 0, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class SmallModel:
+    """A small model, and when it is believed.
+
+    Attributes
+    ----------
+    predict : callable
+        Used by several threads at once.
+    settings : SmallModelSettings
+    """
+
+    predict: Predict
+    settings: SmallModelSettings = field(default_factory=SmallModelSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the small model says where it is sure.
+
+    Attributes
+    ----------
+    sets : ImagePlan
+        Candidates and ALTs, in order, that need no image.
+    probabilities : float32 [m, 3]
+        That the sample has 0, 1 or 2 copies of these ALTs.
+    """
+
+    sets: ImagePlan
+    probabilities: NDArray[np.float32]
+
+    def where(self, kept: NDArray[np.bool_]) -> Answers:
+        """The answers that a mask, bool [m], keeps."""
+        return Answers(self.sets.where(kept), self.probabilities[kept])
+
+
+def features(candidates: CandidateBatch, reads: ReadBatch, sets: ImagePlan) -> NDArray[np.int32]:
+    """Describe sets of ALTs.
+
+    Parameters
+    ----------
+    candidates : CandidateBatch
+        Found with `Detail.REFERENCE`.
+    reads : ReadBatch
+    sets : ImagePlan
+
+    Returns
+    -------
+    int32 [m, 70]
+        In the order of `FEATURES`.
+    """
+    rows = np.empty((len(sets), len(FEATURES)), np.int32)
+    FeatureCounter().fill(reads, candidates, sets.candidate, sets.alts, rows)
+    return rows
+
+
+def answer(
+    model: SmallModel, candidates: CandidateBatch, reads: ReadBatch, plan: ImagePlan
+) -> tuple[Answers, ImagePlan]:
+    """Ask the small model of every image of a plan.
+
+    Parameters
+    ----------
+    model : SmallModel
+    candidates, reads
+        As for `features`.
+    plan : ImagePlan
+
+    Returns
+    -------
+    Answers
+        Those that stand.
+    ImagePlan
+        What is left to draw.
+    """
+    rows = features(candidates, reads, plan)
+    probabilities = model.predict(rows) if len(rows) else np.empty((0, 3), np.float32)
+    best = probabilities.max(axis=1).astype(np.float64)
+    quality = -10 * np.log10(1 - np.minimum(best, MAX_PROBABILITY))
+    is_snp = rows[:, FEATURES.index("is_snp")] == 1
+    settings = model.settings
+    sure = quality >= np.where(is_snp, settings.min_gq_snps, settings.min_gq_indels)
+    return Answers(plan, probabilities).where(sure), plan.where(~sure)
+
+
+class DenseNetwork:
+    """A network of dense layers: relu between them, softmax at the end; for `SmallModel`.
+
+    Parameters
+    ----------
+    weights : sequence of float32 arrays
+        Kernel [in, out] and bias [out] of each layer in turn.
+
+    Raises
+    ------
+    ValueError
+        If they do not follow from each other.
+
+    Notes
+    -----
+    Integers become float32 as they are: scaling is in the first layer. What is
+    said of a row depends on that row only.
+    """
+
+    def __init__(self, weights: Sequence[NDArray[np.float32]]) -> None:
+        self._layers = []
+        width = len(FEATURES)
+        for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
+            if kernel.shape != (width, *bias.shape):
+                raise ValueError(f"a layer of {kernel.shape} and {bias.shape} after {width} values")
+            self._layers.append((_panels(kernel), np.ascontiguousarray(bias, np.float32)))
+            width = len(bias)
+
+    def __call__(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Probabilities, float32 [n, k], of features, int32 [n, 70]."""
+        values = rows.astype(np.float32)
+        for i, (panels, bias) in enumerate(self._layers, 1):
+            out = np.empty((len(rows), len(bias)), np.float32)
+            dense(values, panels, bias, i < len(self._layers), out)
+            values = out
+        logits = values.astype(np.float64)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+        return probabilities.astype(np.float32)
+
+
+def _panels(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights [in, out] as the kernel `dense` takes them."""
+    inputs, outputs = kernel.shape
+    count = -(-outputs // PANEL)
+    padded = np.zeros((inputs, count * PANEL), np.float32)
+    padded[:, :outputs] = kernel
+    return np.ascontiguousarray(padded.reshape(inputs, count, PANEL).transpose(1, 0, 2))

@@ -68,6 +68,20 @@ if TYPE_CHECKING:
     help="Share of the images shown with a random part of their reads.",
 )
 @click.option(
+    "--flip-strands",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the images shown with forward and reverse reads exchanged.",
+)
+@click.option(
+    "--bin-qualities",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the images shown with base qualities binned as by another machine.",
+)
+@click.option(
     "--patience",
     type=click.IntRange(1),
     default=5,
@@ -103,6 +117,8 @@ def run_train(
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     thin_reads: float = 0.0,
+    flip_strands: float = 0.0,
+    bin_qualities: float = 0.0,
     patience: int = 5,
     seed: int = 1,
     threads: int = 1,
@@ -120,6 +136,7 @@ def run_train(
     PileupCNNError
         If options do not go together, or an input or output cannot be used.
     """
+    from pileupcnn.augment import Augmentation
     from pileupcnn.datasets import draw_store, pack_examples, read_runs
     from pileupcnn.errors import OptionError
     from pileupcnn.labels import DEFAULT_SCHEME
@@ -168,7 +185,7 @@ def run_train(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        thin_reads=thin_reads,
+        augmentation=Augmentation(thin_reads, flip_strands, bin_qualities),
         patience=patience,
         seed=seed,
     )

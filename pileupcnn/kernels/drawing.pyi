@@ -8,6 +8,10 @@ ROW_SEED: int
 OVERLAP_MARGIN: int
 MIN_TRIMMED_SPAN: int
 DRAWABLE: frozenset[int]
+STRAND_VALUES: tuple[int, int]
+SUPPORTS_VALUE: int
+
+def quality_values() -> NDArray[np.uint8]: ...
 
 class Drawer:
     def __init__(

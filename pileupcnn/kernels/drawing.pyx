@@ -52,6 +52,17 @@ DRAWABLE = frozenset(
 )
 """Numbers of the channels that can be drawn."""
 
+STRAND_VALUES = (FORWARD_STRAND, REVERSE_STRAND)
+"""Of pixels of forward and of reverse reads."""
+
+SUPPORTS_VALUE = SUPPORTS
+"""Of pixels of reads that support an ALT of the image."""
+
+
+def quality_values():
+    """Pixels of base qualities from 0 to 255; uint8 [256]."""
+    return np.array([QUALITY_COLOUR[quality] for quality in range(256)], dtype=np.uint8)
+
 
 cdef uint8_t scaled(int value, int cap) noexcept nogil:
     """min(value, cap) of cap as a share of 254, in float32, truncated."""

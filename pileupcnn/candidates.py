@@ -43,6 +43,22 @@ class CandidateSettings:
         check_range("min_fraction_indels", self.min_fraction_indels, 0, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class PositionCounts:
+    """Reads at every position of a run's partitions, one partition after another.
+
+    Attributes
+    ----------
+    reference : int32 [positions]
+        Reads of sufficient quality with the reference base.
+    depth : int32 [positions]
+        Reads of sufficient quality with any allele: what DP is of a candidate.
+    """
+
+    reference: NDArray[np.int32]
+    depth: NDArray[np.int32]
+
+
 @dataclass(slots=True)
 class CandidateBatch:
     """The candidates of one run of partitions, as a structure of arrays.
@@ -73,6 +89,8 @@ class CandidateBatch:
     matches, mismatches : int
         Aligned bases of sufficient quality that are the reference's, or not,
         over the whole run: do these reads belong to this reference?
+    counts : PositionCounts or None
+        If they were asked for.
     """
 
     contig: str
@@ -88,6 +106,7 @@ class CandidateBatch:
     support: NDArray[np.int32]
     matches: int
     mismatches: int
+    counts: PositionCounts | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -111,6 +130,8 @@ def find_candidates(
     run: tuple[Region, ...],
     window: ReferenceWindow,
     settings: CandidateSettings,
+    *,
+    with_counts: bool = False,
 ) -> CandidateBatch:
     """Count alleles in every partition of a run and pick the candidate variants.
 
@@ -123,6 +144,8 @@ def find_candidates(
     window : ReferenceWindow
         Bases under the partitions and the reads.
     settings : CandidateSettings
+    with_counts : bool
+        Keep the counts of every position, too.
     """
     counter = AlleleCounter(
         settings.min_base_quality,
@@ -130,6 +153,7 @@ def find_candidates(
         settings.min_count_indels,
         settings.min_fraction_snps,
         settings.min_fraction_indels,
+        keep_counts=with_counts,
     )
     counter.count(
         reads,
@@ -143,4 +167,5 @@ def find_candidates(
         **counter.arrays(),
         matches=counter.matches,
         mismatches=counter.mismatches,
+        counts=PositionCounts(**counter.position_counts()) if with_counts else None,
     )

@@ -11,6 +11,7 @@ import pysam
 from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateBatch, CandidateSettings, find_candidates
+from pileupcnn.confidence import ReferenceBlocks, ReferenceConfidence
 from pileupcnn.errors import InputError
 from pileupcnn.kernels.drawing import Drawer
 from pileupcnn.pileup import ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
@@ -77,12 +78,15 @@ class RunExamples:
         The images, in order.
     window : ReferenceWindow
         Bases under the reads and the images.
+    reference_blocks : ReferenceBlocks or None
+        If they are wanted.
     """
 
     reads: ReadBatch
     candidates: CandidateBatch
     plan: ImagePlan
     window: ReferenceWindow
+    reference_blocks: ReferenceBlocks | None
     _drawer: Drawer
     _shape: tuple[int, int, int]
 
@@ -115,6 +119,8 @@ class ExampleMaker(Closing):
     settings : ExampleSettings
     sample : str, optional
         As for `Scanner`.
+    confidence : ReferenceConfidence, optional
+        If given, runs have reference blocks.
 
     Attributes
     ----------
@@ -134,8 +140,10 @@ class ExampleMaker(Closing):
         reference: str | Path,
         settings: ExampleSettings,
         sample: str | None = None,
+        confidence: ReferenceConfidence | None = None,
     ) -> None:
         self.settings = settings
+        self._confidence = confidence
         self.reference = Reference(reference)
         self.scanner = Scanner(reads, reference, settings.reads, sample)
         self.sample = self.scanner.sample
@@ -171,8 +179,17 @@ class ExampleMaker(Closing):
         window = self._window(reads, run)
         if realign:
             reads = realign_reads(reads, run, window, realign)
-        candidates = find_candidates(reads, run, window, self.settings.candidates)
+        candidates = find_candidates(
+            reads,
+            run,
+            window,
+            self.settings.candidates,
+            with_counts=self._confidence is not None,
+        )
+        blocks = None
+        if self._confidence is not None and candidates.counts is not None:
+            blocks = self._confidence.blocks(run, candidates.counts, window)
         plan = plan_images(candidates)
         return RunExamples(
-            reads, candidates, plan, window, self._drawer, self.settings.pileup.shape
+            reads, candidates, plan, window, blocks, self._drawer, self.settings.pileup.shape
         )

@@ -31,20 +31,26 @@ cdef class AlleleCounter(AlleleWalk):
     min_count_snps, min_count_indels : int
     min_fraction_snps, min_fraction_indels : float
         Compared as float32.
+    keep_counts : bool
+        Whether `position_counts` will be asked for.
     """
 
     cdef int32_t min_count_snps, min_count_indels
     cdef double min_fraction_snps, min_fraction_indels
     cdef vector[Group] kept
+    cdef bint keep_counts
     # output
     cdef vector[int64_t] out_start, out_end, allele_offset, base_out, support_offset
     cdef vector[int32_t] out_partition, depth, allele_depth, support
     cdef vector[uint8_t] out_bases
+    # of every position of every partition, if they are kept
+    cdef vector[int32_t] position_reference, position_depth
 
     def __cinit__(
         self, int min_base_quality, int min_count_snps, int min_count_indels,
-        float min_fraction_snps, float min_fraction_indels,
+        float min_fraction_snps, float min_fraction_indels, bint keep_counts=False,
     ):
+        self.keep_counts = keep_counts
         self.min_quality = min_base_quality
         self.min_count_snps, self.min_count_indels = min_count_snps, min_count_indels
         self.min_fraction_snps = min_fraction_snps
@@ -69,12 +75,33 @@ cdef class AlleleCounter(AlleleWalk):
             began = thread_seconds()
             for k in range(<int32_t>starts.shape[0]):
                 if offset[k] == offset[k + 1]:
+                    if self.keep_counts:
+                        self._keep_zeros(ends[k] - starts[k])
                     continue
                 self._collect(
                     &members[offset[k]], offset[k + 1] - offset[k], starts[k], ends[k]
                 )
+                if self.keep_counts:
+                    self._keep_counts()
                 self._call_partition(k)
             count_released(began)
+
+    cdef int _keep_zeros(self, int64_t length) except -1 nogil:
+        """Keep the counts of a partition without reads."""
+        self.position_reference.resize(self.position_reference.size() + length, 0)
+        self.position_depth.resize(self.position_depth.size() + length, 0)
+        return 0
+
+    cdef int _keep_counts(self) except -1 nogil:
+        """Keep the counts of the partition whose alleles were collected last."""
+        cdef int32_t p, i, depth
+        for p in range(self.interval_length):
+            depth = self.reference_count[p]
+            for i in range(self.position_offset[p], self.position_offset[p + 1]):
+                depth += not self.sorted_alleles[i].low_quality
+            self.position_reference.push_back(self.reference_count[p])
+            self.position_depth.push_back(depth)
+        return 0
 
     cdef void _call_partition(self, int32_t k) noexcept nogil:
         cdef int32_t p, begin, end, i, total
@@ -175,4 +202,16 @@ cdef class AlleleCounter(AlleleWalk):
                 self.support_offset.data(), self.support_offset.size(), np.int64
             ),
             "support": copy_array(self.support.data(), self.support.size(), np.int32),
+        }
+
+    def position_counts(self):
+        """Reads with the reference base, and with any allele, at each position, if they were kept.
+
+        A dict with the names of `PositionCounts`'s attributes.
+        """
+        return {
+            "reference": copy_array(
+                self.position_reference.data(), self.position_reference.size(), np.int32
+            ),
+            "depth": copy_array(self.position_depth.data(), self.position_depth.size(), np.int32),
         }

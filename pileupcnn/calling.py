@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn import runners
+from pileupcnn.confidence import ReferenceConfidence
 from pileupcnn.examples import (
     CHECKED_BASES,
     ExampleMaker,
@@ -29,12 +30,18 @@ from pileupcnn.examples import (
     RunExamples,
     check_fit,
 )
+from pileupcnn.gvcf import Item, interleave
 from pileupcnn.kernels.clock import released_seconds
-from pileupcnn.messages.convert import candidate_site, encode_call, site_to_variant
+from pileupcnn.messages.convert import (
+    candidate_site,
+    encode_blocks,
+    encode_call,
+    site_to_variant,
+)
 from pileupcnn.model import Classifier
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.postprocess import Image, genotype, resolve_overlaps
-from pileupcnn.regions import Block, Region, blocks
+from pileupcnn.regions import DIPLOID, Block, HaploidRegions, Region, blocks
 from pileupcnn.vcf import Record
 
 Result = TypeVar("Result")
@@ -159,6 +166,8 @@ class BlockScanner:
     drop_at_ends : bool
         Draw no image of candidates whose image would leave the contig, as
         DeepVariant does, instead of leaving the columns outside blank.
+    confidence : ReferenceConfidence, optional
+        As for `ExampleMaker`.
     """
 
     def __init__(
@@ -170,9 +179,10 @@ class BlockScanner:
         *,
         first_block: int = 0,
         drop_at_ends: bool = False,
+        confidence: ReferenceConfidence | None = None,
     ) -> None:
         self._reads, self._reference = reads, reference
-        self._maker = ExampleMaker(reads, reference, settings, sample)
+        self._maker = ExampleMaker(reads, reference, settings, sample, confidence)
         self._first_block = first_block
         self._drop_at_ends = drop_at_ends
 
@@ -229,41 +239,59 @@ def classify(
 
 
 def block_records(
-    examples: BlockExamples, probabilities: Sequence[Sequence[float]]
-) -> list[Record]:
-    """The records of a block's candidates, in order; overlaps not yet resolved."""
-    records: list[Record] = []
+    examples: BlockExamples,
+    probabilities: Sequence[Sequence[float]],
+    haploid: HaploidRegions = DIPLOID,
+) -> list[Item]:
+    """The records of a block's candidates with any reference blocks between, in order.
+
+    Overlaps are not yet resolved, and reference blocks have not made way.
+    """
+    items: list[Item] = []
     rows = iter(probabilities)
     for made in examples.runs:
         candidates = made.candidates
+        contig = candidates.contig
         images: dict[int, list[Image]] = defaultdict(list)
         for index, alts in images_of(made.plan):
             images[index].append((alts, next(rows)))
         starts, depths = candidates.start.tolist(), candidates.depth.tolist()
-        records += [
+        records = (
             genotype(
-                candidates.contig,
+                contig,
                 starts[i],
                 candidates.alleles(i),
                 depths[i],
                 candidates.allele_depths(i),
                 images[i],
+                haploid=haploid.cover(contig, starts[i]),
             )
             for i in images
-        ]
-    return records
+        )
+        reference = [] if made.reference_blocks is None else [made.reference_blocks]
+        items += interleave(records, reference, {contig: 0})
+    return items
+
+
+EncodedBlocks = tuple[bytes, ...]
+"""Reference-confidence blocks as ``postprocess-variants`` reads them."""
 
 
 def block_outputs(
     examples: BlockExamples, probabilities: Sequence[Sequence[float]], sample: str
-) -> list[bytes]:
-    """The same as what ``call-variants`` writes: a CallVariantsOutput for each image, in order."""
-    outputs = []
+) -> list[bytes | EncodedBlocks]:
+    """The same for ``postprocess-variants``: a CallVariantsOutput for each image, in order.
+
+    After those of a run any reference blocks of the run.
+    """
+    outputs: list[bytes | EncodedBlocks] = []
     rows = iter(probabilities)
     for made in examples.runs:
         for index, images in groupby(images_of(made.plan), key=itemgetter(0)):
             variant = site_to_variant(candidate_site(made.candidates, index, sample))
             outputs += [encode_call(variant, alts, next(rows)) for _, alts in images]
+        if made.reference_blocks is not None:
+            outputs.append(tuple(encode_blocks(made.reference_blocks, sample)))
     return outputs
 
 
@@ -394,8 +422,9 @@ class CallRun:
     task : Task
         The part of the run that is done.
     threads : int
-    drop_at_ends : bool
+    drop_at_ends, confidence
         As for `BlockScanner`.
+    haploid : HaploidRegions
     progress : callable
         Told the base pairs of each block when it is done.
     """
@@ -409,10 +438,14 @@ class CallRun:
     task: Task = Task()
     threads: int = 1
     drop_at_ends: bool = False
+    confidence: ReferenceConfidence | None = None
+    haploid: HaploidRegions = DIPLOID
     progress: Callable[[int], object] = lambda _: None
 
-    def records(self, statistics: Statistics) -> Generator[Record, None, None]:
-        """The stream of records, in order, overlaps resolved.
+    def records(self, statistics: Statistics) -> Generator[Item, None, None]:
+        """The stream of records and any reference blocks, in order, overlaps resolved.
+
+        The blocks still have to `make_way`.
 
         Parameters
         ----------
@@ -424,14 +457,18 @@ class CallRun:
         InputError
             If an input is damaged, or the reads were aligned to another reference.
         """
-        for record in resolve_overlaps(self._stream(block_records, statistics)):
-            statistics.records += 1
-            yield record
+        finish = partial(block_records, haploid=self.haploid)
+        for item in resolve_overlaps(self._stream(finish, statistics)):
+            statistics.records += isinstance(item, Record)
+            yield item
 
-    def outputs(self, statistics: Statistics) -> Generator[bytes, None, None]:
-        """The stream of the images' CallVariantsOutputs, in order; else as `records`."""
+    def outputs(self, statistics: Statistics) -> Generator[bytes | EncodedBlocks, None, None]:
+        """The stream of the images' CallVariantsOutputs and any reference blocks, in order.
+
+        Else as `records`.
+        """
         for output in self._stream(partial(block_outputs, sample=self.sample), statistics):
-            statistics.records += 1
+            statistics.records += isinstance(output, bytes)
             yield output
 
     def _stream(
@@ -456,5 +493,6 @@ class CallRun:
             self.sample,
             first_block=self.task.index,
             drop_at_ends=self.drop_at_ends,
+            confidence=self.confidence,
         )
         return BlockCaller(scanner, self.settings, self.classifier, finish)

@@ -35,6 +35,9 @@ BIN_SIZE = 5
 IMPOSSIBLE = -999.0
 """log10 likelihood of a heterozygous genotype where there is one copy."""
 
+ANY_ALLELE = "<*>"
+"""The ALT of a block: stands for every allele that is not named."""
+
 _LN_10 = math.log(10.0)
 
 
@@ -71,6 +74,11 @@ class ReferenceBlocks:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    @property
+    def first(self) -> int:
+        """Start of the first block."""
+        return int(self.start[0])
 
     def part(self, first: int, last: int) -> ReferenceBlocks:
         """Blocks `first` to `last` (exclusive), as views."""

@@ -1,6 +1,7 @@
 """Variant files: records as text, writing VCF and BCF, reading truth.
 
-Every record is formatted in one place, `format_record`. For ``.vcf.gz`` and
+A variant is formatted in one place, `format_record`, a reference-confidence
+block of a gVCF in another, `format_reference`. For ``.vcf.gz`` and
 ``.bcf`` htslib reads that text from a pipe and writes its own format, so the
 formats cannot disagree.
 """
@@ -19,9 +20,12 @@ from math import floor
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pysam
 
+from pileupcnn.confidence import ANY_ALLELE, ReferenceBlocks
 from pileupcnn.errors import InputError, OptionError, OutputError
+from pileupcnn.kernels.lines import format_blocks
 from pileupcnn.regions import Region
 from pileupcnn.resources import Finishing
 
@@ -48,6 +52,13 @@ _HEADER = """\
 ##FORMAT=<ID=VAF,Number=A,Type=Float,Description="Share of the reads that show each ALT allele">
 ##FORMAT=<ID=PL,Number=G,Type=Integer,Description="Phred-scaled genotype likelihoods, \
 cut to integers; the most likely genotype has 0">
+"""
+
+_GVCF_HEADER = f"""\
+##ALT=<ID={ANY_ALLELE[1:-1]},Description="Any allele that is not named">
+##INFO=<ID=END,Number=1,Type=Integer,Description="Last position of a block that is like the \
+reference">
+##FORMAT=<ID=MIN_DP,Number=1,Type=Integer,Description="Fewest reads at a position of the block">
 """
 
 
@@ -99,7 +110,9 @@ class Record:
         return self.start + len(self.alleles[0])
 
 
-def header_lines(sample: str, contigs: Mapping[str, int], source: str) -> str:
+def header_lines(
+    sample: str, contigs: Mapping[str, int], source: str, *, gvcf: bool = False
+) -> str:
     """The VCF header, to the ``#CHROM`` line.
 
     Nothing in it depends on date, machine or paths, so that the same input
@@ -113,10 +126,13 @@ def header_lines(sample: str, contigs: Mapping[str, int], source: str) -> str:
         Lengths in bp, in output order.
     source : str
         Program, version and model: text of the ``##source`` line.
+    gvcf : bool
+        Declare what reference-confidence blocks are made of, too.
     """
     lines = "".join(f"##contig=<ID={name},length={size}>\n" for name, size in contigs.items())
     columns = "CHROM POS ID REF ALT QUAL FILTER INFO FORMAT".replace(" ", "\t")
-    return f"{_HEADER}##source={source}\n{lines}#{columns}\t{sample}\n"
+    extra = _GVCF_HEADER if gvcf else ""
+    return f"{_HEADER}{extra}##source={source}\n{lines}#{columns}\t{sample}\n"
 
 
 def format_record(record: Record) -> str:
@@ -140,6 +156,25 @@ def format_record(record: Record) -> str:
         f"{','.join([f'{_float32(vaf):g}' for vaf in record.allele_fractions]) or '.'}:"
         f"{','.join([str(int(-10 * (value - best))) for value in likelihoods])}\n"
     )
+
+
+def format_reference(blocks: ReferenceBlocks) -> bytes:
+    """Lines of VCF text of reference-confidence blocks; numbers as in `format_record`."""
+    return format_blocks(
+        _encoded(blocks.contig),
+        blocks.start,
+        blocks.end,
+        blocks.base,
+        blocks.called.view(np.uint8),
+        blocks.genotype_quality,
+        blocks.min_depth,
+        blocks.log10_likelihoods,
+    )
+
+
+def _encoded(text: str) -> bytes:
+    """Names may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _float32(value: float) -> float:
@@ -218,8 +253,10 @@ class VcfWriter(Finishing):
         ``.vcf``, ``.vcf.gz`` (with ``.tbi``, or ``.csi`` if a contig is longer
         than `TBI_MAX_LENGTH`) or ``.bcf`` (with ``.csi``); ``-`` is standard
         output, plain text.
-    sample, contigs, source
+    sample, contigs, source, gvcf
         As `header_lines` takes them.
+    option : str
+        The command line's name for `path`, for messages.
 
     Raises
     ------
@@ -232,10 +269,18 @@ class VcfWriter(Finishing):
     """
 
     def __init__(
-        self, path: str | Path, sample: str, contigs: Mapping[str, int], source: str
+        self,
+        path: str | Path,
+        sample: str,
+        contigs: Mapping[str, int],
+        source: str,
+        *,
+        gvcf: bool = False,
+        option: str = "--output",
     ) -> None:
         self.path = Path(path)
-        self._suffix = _output_suffix(path)
+        self._option = option
+        self._suffix = _output_suffix(path, option)
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         long = max(contigs.values(), default=0) > TBI_MAX_LENGTH
         self._index = {".vcf.gz": ".csi" if long else ".tbi", ".bcf": ".csi"}.get(self._suffix, "")
@@ -243,25 +288,35 @@ class VcfWriter(Finishing):
         self._contig, self._start = "", 0
         self._sink = self._open()
         try:
-            self._write(header_lines(sample, contigs, source))
+            self._write(_encoded(header_lines(sample, contigs, source, gvcf=gvcf)))
         except BaseException:
             self._abandon()
             raise
 
     def write(self, record: Record) -> None:
         """Append a record; contigs in header order, starts ascending."""
-        if record.contig != self._contig:
-            if self._rank[record.contig] <= self._rank.get(self._contig, -1):
-                raise RuntimeError(f"records of {record.contig} after those of {self._contig}")
-            self._contig, self._start = record.contig, 0
-        if record.start < self._start:
-            raise RuntimeError(f"record {record.contig}:{record.start + 1:,} is out of order")
-        self._start = record.start
-        self._write(format_record(record))
+        self._advance(record.contig, record.start)
+        self._write(_encoded(format_record(record)))
 
-    def _write(self, text: str) -> None:
+    def write_reference(self, blocks: ReferenceBlocks) -> None:
+        """Append reference-confidence blocks, at least one; in order with the records."""
+        self._advance(blocks.contig, int(blocks.start[0]))
+        self._start = int(blocks.start[-1])
+        self._write(format_reference(blocks))
+
+    def _advance(self, contig: str, start: int) -> None:
+        """See that nothing is out of order."""
+        if contig != self._contig:
+            if self._rank[contig] <= self._rank.get(self._contig, -1):
+                raise RuntimeError(f"records of {contig} after those of {self._contig}")
+            self._contig, self._start = contig, 0
+        if start < self._start:
+            raise RuntimeError(f"record {contig}:{start + 1:,} is out of order")
+        self._start = start
+
+    def _write(self, data: bytes) -> None:
         try:
-            self._sink.write(text.encode("utf-8", "surrogateescape"))
+            self._sink.write(data)
         except OSError as error:
             raise self._failure(error) from error
 
@@ -270,37 +325,40 @@ class VcfWriter(Finishing):
             sys.stdout.flush()
             return sys.stdout.buffer
         if self.path.is_dir():
-            raise OutputError(f"{self.path}: is a folder; give --output a file name in it")
+            raise OutputError(f"{self.path}: is a folder; give {self._option} a file name in it")
         try:
             plain = open(self._temporary, "wb")  # noqa: SIM115 - _finish or _abandon closes it
         except OSError as error:
             raise OutputError(
                 f"{self.path}: cannot be written ({_reason(error)}); check that the folder "
-                "exists and may be written to, or choose another --output"
+                f"exists and may be written to, or choose another {self._option}"
             ) from error
         if self._suffix not in _MODES:
             return plain
         plain.close()  # opened only to see that it can be
         return _HtslibPipe(self._temporary, _MODES[self._suffix])
 
-    def _finish(self) -> None:
-        """Complete the file, index it and put both under their names."""
+    def _complete(self) -> None:
         if not self._suffix:
             sys.stdout.buffer.flush()
             return
         self._sink.close()
         _sync(self._temporary)
         if self._index:
-            made = f"{self._temporary}{self._index}"
             pysam.tabix_index(
                 str(self._temporary),
                 preset="bcf" if self._suffix == ".bcf" else "vcf",
-                index=made,
+                index=f"{self._temporary}{self._index}",
                 csi=self._index == ".csi",
                 force=True,
                 keep_original=True,
             )
-            os.replace(made, f"{self.path}{self._index}")
+
+    def _publish(self) -> None:
+        if not self._suffix:
+            return
+        if self._index:
+            os.replace(f"{self._temporary}{self._index}", f"{self.path}{self._index}")
             # htslib prefers .csi: one left from an earlier file would hide ours
             stale = ".csi" if self._index == ".tbi" else ".tbi"
             Path(f"{self.path}{stale}").unlink(missing_ok=True)
@@ -323,11 +381,11 @@ class VcfWriter(Finishing):
         name = self.path if self._suffix else "standard output"
         return OutputError(
             f"{name}: cannot be written ({_reason(error)}); free some space or choose another "
-            "--output"
+            f"{self._option}"
         )
 
 
-def _output_suffix(path: str | Path) -> str:
+def _output_suffix(path: str | Path, option: str) -> str:
     """``.vcf``, ``.vcf.gz`` or ``.bcf``; empty for standard output."""
     text = str(path)
     if text == "-":
@@ -336,7 +394,7 @@ def _output_suffix(path: str | Path) -> str:
         if text.endswith(suffix):
             return suffix
     raise OptionError(
-        f"--output {text}: the suffix decides the format; end it in .vcf, .vcf.gz or .bcf, "
+        f"{option} {text}: the suffix decides the format; end it in .vcf, .vcf.gz or .bcf, "
         "or give - for standard output"
     )
 

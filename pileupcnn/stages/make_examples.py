@@ -19,6 +19,7 @@ from pileupcnn.calling import (
     counted,
     images_of,
 )
+from pileupcnn.confidence import ReferenceConfidence
 from pileupcnn.example_info import ExampleInfo, info_path, write_info
 from pileupcnn.examples import ExampleSettings, RunExamples
 from pileupcnn.labels import DROPPED, ConfidentRegions, label_images, true_genotype
@@ -26,6 +27,7 @@ from pileupcnn.messages.convert import (
     Site,
     candidate_site,
     candidate_support,
+    encode_blocks,
     encode_candidate,
     encode_example,
     site_to_variant,
@@ -75,7 +77,7 @@ class ExampleRun:
     truth : Truth, optional
         If given, examples have labels.
     threads : int
-    drop_at_ends : bool
+    drop_at_ends, confidence
         As for `BlockScanner`.
     progress : callable
         Told the base pairs of each block when it is done.
@@ -89,6 +91,7 @@ class ExampleRun:
     truth: Truth | None = None
     threads: int = 1
     drop_at_ends: bool = False
+    confidence: ReferenceConfidence | None = None
     progress: Callable[[int], object] = lambda _: None
 
     def write(
@@ -97,6 +100,7 @@ class ExampleRun:
         candidates: Sequence[Path],
         statistics: Statistics,
         *,
+        reference_blocks: Sequence[Path] = (),
         task: int | None = None,
         scheme: Scheme = "blocks",
     ) -> None:
@@ -111,6 +115,8 @@ class ExampleRun:
             As many, for the candidates; or none.
         statistics : Statistics
             Filled meanwhile; its `records` are the examples.
+        reference_blocks : sequence of Path
+            As many as `examples`, for the reference-confidence blocks; or none.
         task : int, optional
             Write this shard only.
         scheme : {"blocks", "deepvariant"}
@@ -131,6 +137,7 @@ class ExampleRun:
                     _ShardWriter(
                         examples[number],
                         candidates[number] if candidates else None,
+                        reference_blocks[number] if reference_blocks else None,
                         self.settings.pileup,
                         in_blocks=scheme == "blocks",
                     )
@@ -160,6 +167,7 @@ class ExampleRun:
             self.sample,
             first_block=first_block,
             drop_at_ends=self.drop_at_ends,
+            confidence=self.confidence,
         )
         labeller = None if self.truth is None else _Labeller(self.truth, Path(self.reads[0]).name)
         return _BlockEncoder(scanner, self.settings.pileup, self.sample, labeller, with_candidates)
@@ -199,7 +207,7 @@ class _EncodedBlock:
     shard : int
     length : int
         Base pairs covered.
-    examples, candidates : list of bytes
+    examples, candidates, reference_blocks : list of bytes
     statistics : Statistics
     """
 
@@ -207,6 +215,7 @@ class _EncodedBlock:
     length: int
     examples: list[bytes]
     candidates: list[bytes]
+    reference_blocks: list[bytes]
     statistics: Statistics
 
 
@@ -275,6 +284,12 @@ class _BlockEncoder:
         made = self._scanner(block)
         with made.statistics.timed("encode"):
             described, candidates = self._describe(made)
+            blocks = [
+                data
+                for run in made.runs
+                if run.reference_blocks is not None
+                for data in encode_blocks(run.reference_blocks, self._sample)
+            ]
         rows = iter(described)
         encoded = []
         for batch in made.batches(self._images):
@@ -282,7 +297,7 @@ class _BlockEncoder:
                 for image in batch:
                     row = next(rows)
                     encoded.append(encode_example(image, row.variant, row.alts, row.label))
-        return _EncodedBlock(shard, made.length, encoded, candidates, made.statistics)
+        return _EncodedBlock(shard, made.length, encoded, candidates, blocks, made.statistics)
 
     def _describe(self, block: BlockExamples) -> tuple[list[_Described], list[bytes]]:
         """What belongs to each image of a block, in order; its candidates, if wanted."""
@@ -324,7 +339,13 @@ class _ShardWriter:
     """The files of one shard, which appear under their names when all is well."""
 
     def __init__(
-        self, examples: Path, candidates: Path | None, spec: PileupSpec, *, in_blocks: bool
+        self,
+        examples: Path,
+        candidates: Path | None,
+        reference_blocks: Path | None,
+        spec: PileupSpec,
+        *,
+        in_blocks: bool,
     ) -> None:
         self._path = examples
         self._spec = spec
@@ -333,8 +354,9 @@ class _ShardWriter:
         self._stack = ExitStack()
         try:
             self._examples = self._stack.enter_context(RecordWriter(examples))
-            self._candidates = (
-                None if candidates is None else self._stack.enter_context(RecordWriter(candidates))
+            self._candidates, self._reference_blocks = (
+                None if path is None else self._stack.enter_context(RecordWriter(path))
+                for path in (candidates, reference_blocks)
             )
         except BaseException as error:
             self._stack.__exit__(type(error), error, error.__traceback__)
@@ -367,9 +389,13 @@ class _ShardWriter:
         """Append a block."""
         for record in block.examples:
             self._examples.write(record)
-        if self._candidates is not None:
-            for record in block.candidates:
-                self._candidates.write(record)
+        for writer, records in (
+            (self._candidates, block.candidates),
+            (self._reference_blocks, block.reference_blocks),
+        ):
+            if writer is not None:
+                for record in records:
+                    writer.write(record)
         if self._blocks is not None:
             self._blocks.append(len(block.examples))
 

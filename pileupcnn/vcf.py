@@ -2,8 +2,8 @@
 
 A variant is formatted in one place, `format_record`, a reference-confidence
 block of a gVCF in another, `format_reference`. For ``.vcf.gz`` and
-``.bcf`` htslib reads that text from a pipe and writes its own format, so the
-formats cannot disagree.
+``.bcf`` htslib parses that text and writes its own format, so the formats
+cannot disagree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import itertools
 import os
 import struct
 import sys
-import threading
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,16 +25,15 @@ import pysam
 from pileupcnn.confidence import ANY_ALLELE, ReferenceBlocks
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.kernels.lines import format_blocks
+from pileupcnn.kernels.transcode import VariantFile
 from pileupcnn.regions import Region
 from pileupcnn.resources import Finishing
 
 TBI_MAX_LENGTH = 2**29 - 1
 """Longest contig in bp that a ``.tbi`` index can address; ``.csi`` has no such limit."""
 
-_MODES = {".vcf.gz": "wz", ".bcf": "wb"}
-"""pysam's modes of the formats that htslib writes for us."""
-
-_PIPE_BUFFER = 1 << 16
+_MODES = {".vcf.gz": b"wz", ".bcf": b"wb"}
+"""htslib's modes of the formats that it writes for us."""
 
 _FLOAT = struct.Struct("f")
 
@@ -191,55 +189,6 @@ class _Sink(Protocol):
     def close(self) -> None: ...
 
 
-class _HtslibPipe:
-    """Text of a VCF in; htslib's ``.vcf.gz`` or ``.bcf`` out, made in a thread.
-
-    Parameters
-    ----------
-    path : path
-        File to write.
-    mode : str
-        pysam's mode: ``wz`` or ``wb``.
-    """
-
-    def __init__(self, path: Path, mode: str) -> None:
-        reading, writing = os.pipe()
-        self._pipe = os.fdopen(writing, "wb", buffering=_PIPE_BUFFER)
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(
-            target=self._convert, args=(reading, str(path), mode), name="htslib", daemon=True
-        )
-        self._thread.start()
-
-    def _convert(self, reading: int, path: str, mode: str) -> None:
-        try:
-            # leaving the first "with" closes our end, so a blocked writer wakes
-            with (
-                os.fdopen(reading, "rb") as pipe,
-                pysam.VariantFile(pipe) as text,
-                pysam.VariantFile(path, mode, header=text.header) as out,
-            ):
-                for record in text:
-                    out.write(record)
-        except BaseException as error:
-            self._failure = error
-
-    def write(self, data: bytes) -> None:
-        """Hand on some text; raises OSError if htslib could not write."""
-        try:
-            self._pipe.write(data)
-        except BrokenPipeError:
-            self.close()
-
-    def close(self) -> None:
-        """Wait until the file is complete; raises what went wrong in the thread."""
-        with suppress(BrokenPipeError):  # the thread's own error says more
-            self._pipe.close()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-
 class VcfWriter(Finishing):
     """Write records to a VCF or BCF that appears under its name only when complete.
 
@@ -286,12 +235,8 @@ class VcfWriter(Finishing):
         self._index = {".vcf.gz": ".csi" if long else ".tbi", ".bcf": ".csi"}.get(self._suffix, "")
         self._rank = {contig: rank for rank, contig in enumerate(contigs)}
         self._contig, self._start = "", 0
-        self._sink = self._open()
-        try:
-            self._write(_encoded(header_lines(sample, contigs, source, gvcf=gvcf)))
-        except BaseException:
-            self._abandon()
-            raise
+        header = _encoded(header_lines(sample, contigs, source, gvcf=gvcf))
+        self._sink = self._open(header)
 
     def write(self, record: Record) -> None:
         """Append a record; contigs in header order, starts ascending."""
@@ -320,23 +265,35 @@ class VcfWriter(Finishing):
         except OSError as error:
             raise self._failure(error) from error
 
-    def _open(self) -> _Sink:
+    def _open(self, header: bytes) -> _Sink:
+        """What the records are written to, the header written."""
         if not self._suffix:
             sys.stdout.flush()
-            return sys.stdout.buffer
+            self._sink = sys.stdout.buffer
+            self._write(header)
+            return self._sink
         if self.path.is_dir():
             raise OutputError(f"{self.path}: is a folder; give {self._option} a file name in it")
         try:
-            plain = open(self._temporary, "wb")  # noqa: SIM115 - _finish or _abandon closes it
+            plain = open(self._temporary, "wb")  # noqa: SIM115 - _complete or _abandon closes it
         except OSError as error:
             raise OutputError(
                 f"{self.path}: cannot be written ({_reason(error)}); check that the folder "
                 f"exists and may be written to, or choose another {self._option}"
             ) from error
-        if self._suffix not in _MODES:
-            return plain
-        plain.close()  # opened only to see that it can be
-        return _HtslibPipe(self._temporary, _MODES[self._suffix])
+        self._sink = plain
+        try:
+            if self._suffix not in _MODES:
+                self._write(header)
+                return plain
+            plain.close()  # opened only to see that it can be
+            return VariantFile(os.fsencode(self._temporary), _MODES[self._suffix], header)
+        except OSError as error:
+            self._abandon()
+            raise self._failure(error) from error
+        except BaseException:
+            self._abandon()
+            raise
 
     def _complete(self) -> None:
         if not self._suffix:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite, prod
 from pathlib import Path
 from typing import TypeVar
@@ -239,18 +240,8 @@ def encode_blocks(blocks: ReferenceBlocks, sample: str) -> list[bytes]:
                 start=start,
                 end=end,
                 reference_bases=chr(base),
-                alternate_bases=[ANY_ALLELE],
-                calls=[
-                    VariantCall(
-                        call_set_name=sample,
-                        genotype=(0, 0) if called else (-1, -1),
-                        genotype_likelihood=likelihoods,
-                        info=[
-                            _info("GQ", int_value=(quality,)),
-                            _info("MIN_DP", int_value=(depth,)),
-                        ],
-                    )
-                ],
+                alternate_bases=(ANY_ALLELE,),
+                calls=(_block_call(sample, called, quality, depth, *likelihoods),),
             )
         )
         for start, end, base, called, quality, depth, likelihoods in zip(
@@ -264,6 +255,19 @@ def encode_blocks(blocks: ReferenceBlocks, sample: str) -> list[bytes]:
             strict=True,
         )
     ]
+
+
+@lru_cache(maxsize=4096)
+def _block_call(
+    sample: str, called: bool, quality: int, depth: int, *likelihoods: float
+) -> VariantCall:
+    """What a sample has in a block; most blocks are like others."""
+    return VariantCall(
+        call_set_name=sample,
+        genotype=(0, 0) if called else (-1, -1),
+        genotype_likelihood=likelihoods,
+        info=[_info("GQ", int_value=(quality,)), _info("MIN_DP", int_value=(depth,))],
+    )
 
 
 def decode_block(data: bytes) -> ReferenceBlock:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pileupcnn import runners
 from pileupcnn.candidates import Detail
 from pileupcnn.classifiers import Classifier
+from pileupcnn.confidence import ReferenceConfidence
 from pileupcnn.examples import (
     CHECKED_BASES,
     ExampleMaker,
@@ -29,11 +30,17 @@ from pileupcnn.examples import (
     RunExamples,
     check_fit,
 )
+from pileupcnn.gvcf import Item, interleave
 from pileupcnn.kernels.clock import released_seconds
-from pileupcnn.messages.convert import candidate_site, encode_call, site_to_variant
+from pileupcnn.messages.convert import (
+    candidate_site,
+    encode_blocks,
+    encode_call,
+    site_to_variant,
+)
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.postprocess import Image, genotype, resolve_overlaps
-from pileupcnn.regions import Block, Region, blocks
+from pileupcnn.regions import DIPLOID, Block, HaploidRegions, Region, blocks
 from pileupcnn.small_model import MODEL_ID, SmallModel
 from pileupcnn.vcf import Record
 
@@ -166,7 +173,7 @@ class BlockScanner:
     drop_at_ends : bool
         Draw no image of candidates whose image would leave the contig, as
         DeepVariant does, instead of leaving the columns outside blank.
-    detail, small_model
+    detail, small_model, confidence
         As for `ExampleMaker`.
     """
 
@@ -181,10 +188,17 @@ class BlockScanner:
         drop_at_ends: bool = False,
         detail: Detail = Detail.ALTS,
         small_model: SmallModel | None = None,
+        confidence: ReferenceConfidence | None = None,
     ) -> None:
         self._reads, self._reference = reads, reference
         self._maker = ExampleMaker(
-            reads, reference, settings, sample, detail=detail, small_model=small_model
+            reads,
+            reference,
+            settings,
+            sample,
+            detail=detail,
+            small_model=small_model,
+            confidence=confidence,
         )
         self._first_block = first_block
         self._drop_at_ends = drop_at_ends
@@ -246,26 +260,40 @@ def classify(
 
 
 def block_records(
-    examples: BlockExamples, probabilities: Sequence[Sequence[float]]
-) -> list[Record]:
-    """The records of a block's candidates, in order; overlaps not yet resolved."""
-    records: list[Record] = []
+    examples: BlockExamples,
+    probabilities: Sequence[Sequence[float]],
+    haploid: HaploidRegions = DIPLOID,
+) -> list[Item]:
+    """The records of a block's candidates with any reference blocks between, in order.
+
+    Overlaps are not yet resolved, and reference blocks have not made way.
+    """
+    items: list[Item] = []
     rows = iter(probabilities)
     for made in examples.runs:
         candidates = made.candidates
+        contig = candidates.contig
         starts, depths = candidates.start.tolist(), candidates.depth.tolist()
-        for i, images, model_id in _answered(made, rows):
-            record = genotype(
-                candidates.contig,
+        records = (
+            genotype(
+                contig,
                 starts[i],
                 candidates.alleles(i),
                 depths[i],
                 candidates.allele_depths(i),
                 images,
+                haploid=haploid.cover(contig, starts[i]),
+                model_id=model_id,
             )
-            record.model_id = model_id
-            records.append(record)
-    return records
+            for i, images, model_id in _answered(made, rows)
+        )
+        reference = [] if made.reference_blocks is None else [made.reference_blocks]
+        items += interleave(records, reference, {contig: 0})
+    return items
+
+
+EncodedBlocks = tuple[bytes, ...]
+"""Reference-confidence blocks as ``postprocess-variants`` reads them."""
 
 
 def _answered(
@@ -291,17 +319,20 @@ def _by_alts(image: Image) -> tuple[int, tuple[int, ...]]:
 
 def block_outputs(
     examples: BlockExamples, probabilities: Sequence[Sequence[float]], sample: str
-) -> list[bytes]:
-    """The same as what ``call-variants`` writes: a CallVariantsOutput for each image, in order.
+) -> list[bytes | EncodedBlocks]:
+    """The same for ``postprocess-variants``: a CallVariantsOutput for each image, in order.
 
-    And for what the small model said instead of an image.
+    And for what the small model said instead of an image. After those of a run
+    any reference blocks of the run.
     """
-    outputs = []
+    outputs: list[bytes | EncodedBlocks] = []
     rows = iter(probabilities)
     for made in examples.runs:
         for index, images, model_id in _answered(made, rows):
             variant = site_to_variant(candidate_site(made.candidates, index, sample, model_id))
             outputs += [encode_call(variant, alts, values) for alts, values in images]
+        if made.reference_blocks is not None:
+            outputs.append(tuple(encode_blocks(made.reference_blocks, sample)))
     return outputs
 
 
@@ -442,8 +473,9 @@ class CallRun:
     task : Task
         The part of the run that is done.
     threads : int
-    drop_at_ends, small_model
+    drop_at_ends, small_model, confidence
         As for `BlockScanner`.
+    haploid : HaploidRegions
     progress : callable
         Told the base pairs of each block when it is done.
     """
@@ -458,10 +490,14 @@ class CallRun:
     threads: int = 1
     drop_at_ends: bool = False
     small_model: SmallModel | None = None
+    confidence: ReferenceConfidence | None = None
+    haploid: HaploidRegions = DIPLOID
     progress: Callable[[int], object] = lambda _: None
 
-    def records(self, statistics: Statistics) -> Generator[Record, None, None]:
-        """The stream of records, in order, overlaps resolved.
+    def records(self, statistics: Statistics) -> Generator[Item, None, None]:
+        """The stream of records and any reference blocks, in order, overlaps resolved.
+
+        The blocks still have to `make_way`.
 
         Parameters
         ----------
@@ -473,14 +509,18 @@ class CallRun:
         InputError
             If an input is damaged, or the reads were aligned to another reference.
         """
-        for record in resolve_overlaps(self._stream(block_records, statistics)):
-            statistics.records += 1
-            yield record
+        finish = partial(block_records, haploid=self.haploid)
+        for item in resolve_overlaps(self._stream(finish, statistics)):
+            statistics.records += isinstance(item, Record)
+            yield item
 
-    def outputs(self, statistics: Statistics) -> Generator[bytes, None, None]:
-        """The stream of the images' CallVariantsOutputs, in order; else as `records`."""
+    def outputs(self, statistics: Statistics) -> Generator[bytes | EncodedBlocks, None, None]:
+        """The stream of the images' CallVariantsOutputs and any reference blocks, in order.
+
+        Else as `records`.
+        """
         for output in self._stream(partial(block_outputs, sample=self.sample), statistics):
-            statistics.records += 1
+            statistics.records += isinstance(output, bytes)
             yield output
 
     def _stream(
@@ -506,5 +546,6 @@ class CallRun:
             first_block=self.task.index,
             drop_at_ends=self.drop_at_ends,
             small_model=self.small_model,
+            confidence=self.confidence,
         )
         return BlockCaller(scanner, self.settings, self.classifier, finish)

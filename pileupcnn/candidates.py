@@ -92,6 +92,22 @@ class SupportDetails:
     context: NDArray[np.int8]
 
 
+@dataclass(frozen=True, slots=True)
+class PositionCounts:
+    """Reads at every position of a run's partitions, one partition after another.
+
+    Attributes
+    ----------
+    reference : int32 [positions]
+        Reads of sufficient quality with the reference base.
+    depth : int32 [positions]
+        Reads of sufficient quality with any allele: what DP is of a candidate.
+    """
+
+    reference: NDArray[np.int32]
+    depth: NDArray[np.int32]
+
+
 @dataclass(slots=True)
 class CandidateBatch:
     """The candidates of one run of partitions, as a structure of arrays.
@@ -125,6 +141,8 @@ class CandidateBatch:
         over the whole run: do these reads belong to this reference?
     details : SupportDetails, optional
         If asked for.
+    counts : PositionCounts, optional
+        If asked for.
     """
 
     contig: str
@@ -141,6 +159,7 @@ class CandidateBatch:
     matches: int
     mismatches: int
     details: SupportDetails | None = None
+    counts: PositionCounts | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -165,6 +184,8 @@ def find_candidates(
     window: ReferenceWindow,
     settings: CandidateSettings,
     detail: Detail = Detail.ALTS,
+    *,
+    with_counts: bool = False,
 ) -> CandidateBatch:
     """Count alleles in every partition of a run and pick the candidate variants.
 
@@ -179,6 +200,8 @@ def find_candidates(
     settings : CandidateSettings
     detail : Detail
         What is listed of the reads.
+    with_counts : bool
+        Keep the counts of every position, too.
     """
     counter = AlleleCounter(
         settings.min_base_quality,
@@ -187,6 +210,7 @@ def find_candidates(
         settings.min_fraction_snps,
         settings.min_fraction_indels,
         detail,
+        keep_counts=with_counts,
     )
     counter.count(
         reads,
@@ -201,4 +225,5 @@ def find_candidates(
         matches=counter.matches,
         mismatches=counter.mismatches,
         details=SupportDetails(**counter.details()) if detail else None,
+        counts=PositionCounts(**counter.position_counts()) if with_counts else None,
     )

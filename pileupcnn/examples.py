@@ -11,6 +11,7 @@ import pysam
 from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateBatch, CandidateSettings, Detail, find_candidates
+from pileupcnn.confidence import ReferenceBlocks, ReferenceConfidence
 from pileupcnn.errors import InputError
 from pileupcnn.kernels.drawing import Drawer
 from pileupcnn.pileup import ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
@@ -82,6 +83,8 @@ class RunExamples:
         Bases under the reads and the images.
     answers : Answers, optional
         The small model's, for what is not in the plan; if there is one.
+    reference_blocks : ReferenceBlocks, optional
+        If they are wanted.
     """
 
     run: tuple[Region, ...]
@@ -90,6 +93,7 @@ class RunExamples:
     plan: ImagePlan
     window: ReferenceWindow
     answers: Answers | None
+    reference_blocks: ReferenceBlocks | None
     _drawer: Drawer
     _shape: tuple[int, int, int]
 
@@ -127,6 +131,8 @@ class ExampleMaker(Closing):
     small_model : SmallModel, optional
         Answers where it can, instead of an image; needs `Detail.REFERENCE`,
         which it gets.
+    confidence : ReferenceConfidence, optional
+        If given, runs have reference blocks.
 
     Attributes
     ----------
@@ -149,10 +155,12 @@ class ExampleMaker(Closing):
         *,
         detail: Detail = Detail.ALTS,
         small_model: SmallModel | None = None,
+        confidence: ReferenceConfidence | None = None,
     ) -> None:
         self.settings = settings
         self._detail = detail if small_model is None else Detail.REFERENCE
         self._small_model = small_model
+        self._confidence = confidence
         self.reference = Reference(reference)
         self.scanner = Scanner(reads, reference, settings.reads, sample)
         self.sample = self.scanner.sample
@@ -188,10 +196,19 @@ class ExampleMaker(Closing):
         window = self._window(reads, run)
         if realign:
             reads = realign_reads(reads, run, window, realign)
-        candidates = find_candidates(reads, run, window, self.settings.candidates, self._detail)
-        plan, answers = plan_images(candidates), None
+        candidates = find_candidates(
+            reads,
+            run,
+            window,
+            self.settings.candidates,
+            self._detail,
+            with_counts=self._confidence is not None,
+        )
+        plan, answers, blocks = plan_images(candidates), None, None
         if self._small_model is not None:
             answers, plan = answer(self._small_model, candidates, reads, plan)
+        if self._confidence is not None and candidates.counts is not None:
+            blocks = self._confidence.blocks(run, candidates.counts, window)
         return RunExamples(
             run,
             reads,
@@ -199,6 +216,7 @@ class ExampleMaker(Closing):
             plan,
             window,
             answers,
+            blocks,
             self._drawer,
             self.settings.pileup.shape,
         )

@@ -1,9 +1,8 @@
 """Genotype probabilities of images to variant records.
 
 The rules are those of DeepVariant 1.9's postprocess_variants (its module
-``haplotypes`` for overlapping calls), for diploid contigs. Sums run from left
-to right in plain floats, so the result does not depend on Python's or NumPy's
-version.
+``haplotypes`` for overlapping calls). Sums run from left to right in plain
+floats, so the result does not depend on Python's or NumPy's version.
 """
 
 from __future__ import annotations
@@ -13,8 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import log10
+from typing import TypeVar
 
+from pileupcnn.confidence import ReferenceBlocks
 from pileupcnn.vcf import Record
+
+Item = TypeVar("Item", Record, Record | ReferenceBlocks)
+"""What is called, alone or with what is like the reference."""
 
 Image = tuple[tuple[int, ...], Sequence[float]]
 """ALT alleles an image shows (0-based among the ALTs) and the probabilities that the
@@ -63,6 +67,9 @@ def genotype(
     allele_depths: Sequence[int],
     images: Sequence[Image],
     settings: PostprocessSettings = DEFAULTS,
+    *,
+    haploid: bool = False,
+    model_id: str = "",
 ) -> Record:
     """Call the genotype of one candidate.
 
@@ -79,6 +86,11 @@ def genotype(
     images : sequence of Image
         One for each ALT and each pair of ALTs, in any order.
     settings : PostprocessSettings
+    haploid : bool
+        Whether the sample has one copy: no genotype of two alleles is possible.
+        (It is written as that of two equal copies, as DeepVariant writes it.)
+    model_id : str
+        MID: the model that said something without an image; empty for none.
 
     Raises
     ------
@@ -94,7 +106,9 @@ def genotype(
     else:
         kept = _prune(images, settings.multi_allelic_qual_filter)
         probabilities = _merge(images, kept)
-    return _call(
+    if haploid:
+        probabilities = _homozygous(probabilities, len(kept) + 1)
+    record = _call(
         contig,
         start,
         _simplify([alleles[0], *(alleles[1 + alt] for alt in kept)]),
@@ -103,6 +117,8 @@ def genotype(
         probabilities,
         settings,
     )
+    record.model_id = model_id
+    return record
 
 
 def _call(
@@ -217,6 +233,18 @@ def _merge(images: Sequence[Image], kept: Sequence[int]) -> list[float]:
     return [probability / total for probability in merged]
 
 
+def _homozygous(probabilities: Sequence[float], alleles: int) -> list[float]:
+    """The same without heterozygous genotypes, scaled to a sum of 1 if anything is left."""
+    kept = [
+        probability if first == second else 0.0
+        for (first, second), probability in zip(
+            _genotype_order(alleles), probabilities, strict=True
+        )
+    ]
+    total = _total(kept) or 1.0
+    return [probability / total for probability in kept]
+
+
 def _simplify(alleles: Sequence[str]) -> tuple[str, ...]:
     """Cut the bases that all alleles end in, leaving at least one of each."""
     spare = min(map(len, alleles)) - 1
@@ -226,37 +254,39 @@ def _simplify(alleles: Sequence[str]) -> tuple[str, ...]:
     return tuple([allele[: len(allele) - cut] for allele in alleles])
 
 
-def resolve_overlaps(records: Iterable[Record]) -> Iterator[Record]:
+def resolve_overlaps(items: Iterable[Item]) -> Iterator[Item]:
     """Mend genotypes of overlapping calls that two haplotypes cannot carry.
 
     Parameters
     ----------
-    records : iterable of Record
+    items : iterable of Record or ReferenceBlocks
         In order of contig and start.
 
     Yields
     ------
-    Record
-        The same records in the same order; some with another genotype and
+    Record or ReferenceBlocks
+        The same in the same order; some records with another genotype and
         other likelihoods. As in DeepVariant their QUAL, GQ and FILTER stay.
 
     Notes
     -----
     Only the open group is held back: variant calls of which each overlaps an
-    earlier one, and the reference calls between them.
+    earlier one, and the reference calls and blocks between them.
     """
-    held: list[Record] = []
+    held: list[Item] = []
     end = 0
-    for record in records:
-        if held and (record.contig != held[0].contig or record.start >= end):
+    for item in items:
+        called = isinstance(item, Record) and _copies(item.genotype) > 0
+        start = item.start if isinstance(item, Record) else item.first
+        if held and (item.contig != held[0].contig or start >= end):
             yield from _resolve_group(held)
             held = []
-        if _copies(record.genotype) == 0 and not held:
-            yield record
+        if not called and not held:
+            yield item
             continue
-        if _copies(record.genotype):
-            end = max(end, record.end) if held else record.end
-        held.append(record)
+        if isinstance(item, Record) and called:
+            end = max(end, item.end) if held else item.end
+        held.append(item)
     yield from _resolve_group(held)
 
 
@@ -265,13 +295,13 @@ def _copies(pair: tuple[int, int]) -> int:
     return (pair[0] > 0) + (pair[1] > 0)
 
 
-def _resolve_group(group: list[Record]) -> list[Record]:
+def _resolve_group(group: list[Item]) -> list[Item]:
     """Mend one group of overlapping calls, or leave it as it is.
 
     It is left if nothing is wrong, if it is too large, and if the most likely
     combination of genotypes is not made of each call's most likely genotype.
     """
-    calls = [record for record in group if _copies(record.genotype)]
+    calls = [item for item in group if isinstance(item, Record) and _copies(item.genotype)]
     if not 1 < len(calls) <= MAX_OVERLAPPING or _fits(calls):
         return group
     best, marginals = _enumerate(calls)

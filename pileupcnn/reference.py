@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from pileupcnn.errors import InputError
 from pileupcnn.resources import Closing
 
+_KEPT_BASES = 1 << 16
+"""Bases that `Reference.base` reads at once."""
+
 
 class Reference(Closing):
     """Random access to an indexed FASTA file, plain or bgzipped.
@@ -39,6 +42,7 @@ class Reference(Closing):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._kept: ReferenceWindow | None = None
         _check_fasta(self.path)
         try:
             self._fasta = pysam.FastaFile(str(path))
@@ -72,6 +76,18 @@ class Reference(Closing):
                 f"index does not fit the file, run 'samtools faidx {self.path}' again"
             )
         return bases.upper().encode()
+
+    def base(self, contig: str, position: int) -> int:
+        """One base, ASCII; quick for positions that come in order."""
+        kept = self._kept
+        if (
+            kept is None
+            or kept.contig != contig
+            or not 0 <= position - kept.start < len(kept.bases)
+        ):
+            start = position - position % _KEPT_BASES
+            kept = self._kept = self.window(contig, start, start + _KEPT_BASES)
+        return int(kept.bases[position - kept.start])
 
     def window(self, contig: str, start: int, end: int) -> ReferenceWindow:
         """The bases of ``[start, end)``, clipped to the contig, as an array."""

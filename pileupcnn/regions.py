@@ -79,6 +79,37 @@ class Block:
         return [tuple(run) for run in runs]
 
 
+class HaploidRegions:
+    """Where the sample has one copy: contigs, but for their pseudo-autosomal regions (PAR).
+
+    Parameters
+    ----------
+    contigs : iterable of str
+    par : iterable of Region
+        In any order; those on other contigs say nothing.
+    """
+
+    def __init__(self, contigs: Iterable[str] = (), par: Iterable[Region] = ()) -> None:
+        self.contigs = frozenset(contigs)
+        self._par: dict[str, list[Region]] = {}
+        for region in par:
+            if region.contig in self.contigs:
+                self._par.setdefault(region.contig, []).append(region)
+
+    def pseudoautosomal(self, contig: str) -> Sequence[Region]:
+        """The diploid regions of a haploid contig."""
+        return self._par.get(contig, ())
+
+    def cover(self, contig: str, position: int) -> bool:
+        """Whether a 0-based position is haploid."""
+        return contig in self.contigs and not any(
+            region.start <= position < region.end for region in self.pseudoautosomal(contig)
+        )
+
+
+DIPLOID = HaploidRegions()
+"""Two copies everywhere."""
+
 _REGION = re.compile(r"(?P<start>[\d,]+)(?:-(?P<end>[\d,]+))?")
 
 

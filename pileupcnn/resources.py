@@ -22,9 +22,11 @@ class Closing:
 class Finishing:
     """A context manager for a file that appears under its name only when it is whole.
 
-    On clean exit the file is finished; on any error, its own included, what
-    was written is removed.
+    On clean exit the file is completed and published; on any error, its own
+    included, what was written is removed.
     """
+
+    _completed = False
 
     def __enter__(self) -> Self:
         return self
@@ -34,7 +36,8 @@ class Finishing:
             self._abandon()
             return
         try:
-            self._finish()
+            self.complete()
+            self._publish()
         except OSError as error:
             self._abandon()
             raise self._failure(error) from error
@@ -42,8 +45,25 @@ class Finishing:
             self._abandon()
             raise
 
-    def _finish(self) -> None:
-        """Complete the file and put it under its name."""
+    def complete(self) -> None:
+        """Complete the file under its temporary name, so that publishing it can hardly fail.
+
+        Done on exit at the latest; earlier where several files belong together.
+        """
+        if self._completed:
+            return
+        try:
+            self._complete()
+        except OSError as error:
+            raise self._failure(error) from error
+        self._completed = True
+
+    def _complete(self) -> None:
+        """Write what is left, and have it on disk."""
+        raise NotImplementedError
+
+    def _publish(self) -> None:
+        """Put the complete file under its name."""
         raise NotImplementedError
 
     def _abandon(self) -> None:

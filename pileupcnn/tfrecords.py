@@ -177,14 +177,15 @@ class RecordWriter(Finishing):
             raise self._failure(error) from error
         self.count += 1
 
-    def _finish(self) -> None:
-        """Complete the file and put it under its name."""
+    def _complete(self) -> None:
         if self._packer:
             self._file.write(self._packer.flush())
         self._file.flush()
         if self._temporary:
             os.fsync(self._file.fileno())  # else a crash could leave the name without the bytes
         self._file.close()
+
+    def _publish(self) -> None:
         if self._temporary:
             os.replace(self._temporary, self.path)
 

@@ -1,8 +1,9 @@
 """Variant files: records as text, writing VCF and BCF, reading truth.
 
-Every record is formatted in one place, `format_record`. For ``.vcf.gz`` and
-``.bcf`` htslib reads that text from a pipe and writes its own format, so the
-formats cannot disagree.
+A variant is formatted in one place, `format_record`, a reference-confidence
+block of a gVCF in another, `format_reference`. For ``.vcf.gz`` and
+``.bcf`` htslib parses that text and writes its own format, so the formats
+cannot disagree.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import itertools
 import os
 import struct
 import sys
-import threading
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,19 +19,21 @@ from math import floor
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pysam
 
+from pileupcnn.confidence import ANY_ALLELE, ReferenceBlocks
 from pileupcnn.errors import InputError, OptionError, OutputError
+from pileupcnn.kernels.lines import format_blocks
+from pileupcnn.kernels.transcode import VariantFile
 from pileupcnn.regions import Region
 from pileupcnn.resources import Finishing
 
 TBI_MAX_LENGTH = 2**29 - 1
 """Longest contig in bp that a ``.tbi`` index can address; ``.csi`` has no such limit."""
 
-_MODES = {".vcf.gz": "wz", ".bcf": "wb"}
-"""pysam's modes of the formats that htslib writes for us."""
-
-_PIPE_BUFFER = 1 << 16
+_MODES = {".vcf.gz": b"wz", ".bcf": b"wb"}
+"""htslib's modes of the formats that it writes for us."""
 
 _FLOAT = struct.Struct("f")
 
@@ -50,9 +52,16 @@ _HEADER = """\
 cut to integers; the most likely genotype has 0">
 """
 
-_MODEL_ID = """\
+_MODEL_ID_HEADER = """\
 ##FORMAT=<ID=MID,Number=1,Type=String,Description="Model that made the call, if no image was drawn \
 of some ALT">
+"""
+
+_GVCF_HEADER = f"""\
+##ALT=<ID={ANY_ALLELE[1:-1]},Description="Any allele that is not named">
+##INFO=<ID=END,Number=1,Type=Integer,Description="Last position of a block that is like the \
+reference">
+##FORMAT=<ID=MIN_DP,Number=1,Type=Integer,Description="Fewest reads at a position of the block">
 """
 
 
@@ -108,7 +117,12 @@ class Record:
 
 
 def header_lines(
-    sample: str, contigs: Mapping[str, int], source: str, *, with_model_ids: bool = False
+    sample: str,
+    contigs: Mapping[str, int],
+    source: str,
+    *,
+    with_model_ids: bool = False,
+    gvcf: bool = False,
 ) -> str:
     """The VCF header, to the ``#CHROM`` line.
 
@@ -125,11 +139,13 @@ def header_lines(
         Program, version and model: text of the ``##source`` line.
     with_model_ids : bool
         Whether records may have a `model_id`.
+    gvcf : bool
+        Declare what reference-confidence blocks are made of, too.
     """
     lines = "".join(f"##contig=<ID={name},length={size}>\n" for name, size in contigs.items())
     columns = "CHROM POS ID REF ALT QUAL FILTER INFO FORMAT".replace(" ", "\t")
-    header = _HEADER + _MODEL_ID if with_model_ids else _HEADER
-    return f"{header}##source={source}\n{lines}#{columns}\t{sample}\n"
+    extra = (_MODEL_ID_HEADER if with_model_ids else "") + (_GVCF_HEADER if gvcf else "")
+    return f"{_HEADER}{extra}##source={source}\n{lines}#{columns}\t{sample}\n"
 
 
 def format_record(record: Record) -> str:
@@ -157,6 +173,25 @@ def format_record(record: Record) -> str:
     )
 
 
+def format_reference(blocks: ReferenceBlocks) -> bytes:
+    """Lines of VCF text of reference-confidence blocks; numbers as in `format_record`."""
+    return format_blocks(
+        _encoded(blocks.contig),
+        blocks.start,
+        blocks.end,
+        blocks.base,
+        blocks.called.view(np.uint8),
+        blocks.genotype_quality,
+        blocks.min_depth,
+        blocks.log10_likelihoods,
+    )
+
+
+def _encoded(text: str) -> bytes:
+    """Names may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _float32(value: float) -> float:
     """The nearest float32, which is what BCF stores."""
     rounded: float = _FLOAT.unpack(_FLOAT.pack(value))[0]
@@ -169,55 +204,6 @@ class _Sink(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
     def close(self) -> None: ...
-
-
-class _HtslibPipe:
-    """Text of a VCF in; htslib's ``.vcf.gz`` or ``.bcf`` out, made in a thread.
-
-    Parameters
-    ----------
-    path : path
-        File to write.
-    mode : str
-        pysam's mode: ``wz`` or ``wb``.
-    """
-
-    def __init__(self, path: Path, mode: str) -> None:
-        reading, writing = os.pipe()
-        self._pipe = os.fdopen(writing, "wb", buffering=_PIPE_BUFFER)
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(
-            target=self._convert, args=(reading, str(path), mode), name="htslib", daemon=True
-        )
-        self._thread.start()
-
-    def _convert(self, reading: int, path: str, mode: str) -> None:
-        try:
-            # leaving the first "with" closes our end, so a blocked writer wakes
-            with (
-                os.fdopen(reading, "rb") as pipe,
-                pysam.VariantFile(pipe) as text,
-                pysam.VariantFile(path, mode, header=text.header) as out,
-            ):
-                for record in text:
-                    out.write(record)
-        except BaseException as error:
-            self._failure = error
-
-    def write(self, data: bytes) -> None:
-        """Hand on some text; raises OSError if htslib could not write."""
-        try:
-            self._pipe.write(data)
-        except BrokenPipeError:
-            self.close()
-
-    def close(self) -> None:
-        """Wait until the file is complete; raises what went wrong in the thread."""
-        with suppress(BrokenPipeError):  # the thread's own error says more
-            self._pipe.close()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
 
 
 class VcfWriter(Finishing):
@@ -233,8 +219,10 @@ class VcfWriter(Finishing):
         ``.vcf``, ``.vcf.gz`` (with ``.tbi``, or ``.csi`` if a contig is longer
         than `TBI_MAX_LENGTH`) or ``.bcf`` (with ``.csi``); ``-`` is standard
         output, plain text.
-    sample, contigs, source, with_model_ids
+    sample, contigs, source, with_model_ids, gvcf
         As `header_lines` takes them.
+    option : str
+        The command line's name for `path`, for messages.
 
     Raises
     ------
@@ -254,74 +242,98 @@ class VcfWriter(Finishing):
         source: str,
         *,
         with_model_ids: bool = False,
+        gvcf: bool = False,
+        option: str = "--output",
     ) -> None:
         self.path = Path(path)
-        self._suffix = _output_suffix(path)
+        self._option = option
+        self._suffix = _output_suffix(path, option)
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         long = max(contigs.values(), default=0) > TBI_MAX_LENGTH
         self._index = {".vcf.gz": ".csi" if long else ".tbi", ".bcf": ".csi"}.get(self._suffix, "")
         self._rank = {contig: rank for rank, contig in enumerate(contigs)}
         self._contig, self._start = "", 0
-        self._sink = self._open()
+        header = header_lines(sample, contigs, source, with_model_ids=with_model_ids, gvcf=gvcf)
+        self._sink = self._open(_encoded(header))
+
+    def write(self, record: Record) -> None:
+        """Append a record; contigs in header order, starts ascending."""
+        self._advance(record.contig, record.start)
+        self._write(_encoded(format_record(record)))
+
+    def write_reference(self, blocks: ReferenceBlocks) -> None:
+        """Append reference-confidence blocks, at least one; in order with the records."""
+        self._advance(blocks.contig, int(blocks.start[0]))
+        self._start = int(blocks.start[-1])
+        self._write(format_reference(blocks))
+
+    def _advance(self, contig: str, start: int) -> None:
+        """See that nothing is out of order."""
+        if contig != self._contig:
+            if self._rank[contig] <= self._rank.get(self._contig, -1):
+                raise RuntimeError(f"records of {contig} after those of {self._contig}")
+            self._contig, self._start = contig, 0
+        if start < self._start:
+            raise RuntimeError(f"record {contig}:{start + 1:,} is out of order")
+        self._start = start
+
+    def _write(self, data: bytes) -> None:
         try:
-            self._write(header_lines(sample, contigs, source, with_model_ids=with_model_ids))
+            self._sink.write(data)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _open(self, header: bytes) -> _Sink:
+        """What the records are written to, the header written."""
+        if not self._suffix:
+            sys.stdout.flush()
+            self._sink = sys.stdout.buffer
+            self._write(header)
+            return self._sink
+        if self.path.is_dir():
+            raise OutputError(f"{self.path}: is a folder; give {self._option} a file name in it")
+        try:
+            plain = open(self._temporary, "wb")  # noqa: SIM115 - _complete or _abandon closes it
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot be written ({_reason(error)}); check that the folder "
+                f"exists and may be written to, or choose another {self._option}"
+            ) from error
+        self._sink = plain
+        try:
+            if self._suffix not in _MODES:
+                self._write(header)
+                return plain
+            plain.close()  # opened only to see that it can be
+            return VariantFile(os.fsencode(self._temporary), _MODES[self._suffix], header)
+        except OSError as error:
+            self._abandon()
+            raise self._failure(error) from error
         except BaseException:
             self._abandon()
             raise
 
-    def write(self, record: Record) -> None:
-        """Append a record; contigs in header order, starts ascending."""
-        if record.contig != self._contig:
-            if self._rank[record.contig] <= self._rank.get(self._contig, -1):
-                raise RuntimeError(f"records of {record.contig} after those of {self._contig}")
-            self._contig, self._start = record.contig, 0
-        if record.start < self._start:
-            raise RuntimeError(f"record {record.contig}:{record.start + 1:,} is out of order")
-        self._start = record.start
-        self._write(format_record(record))
-
-    def _write(self, text: str) -> None:
-        try:
-            self._sink.write(text.encode("utf-8", "surrogateescape"))
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def _open(self) -> _Sink:
-        if not self._suffix:
-            sys.stdout.flush()
-            return sys.stdout.buffer
-        if self.path.is_dir():
-            raise OutputError(f"{self.path}: is a folder; give --output a file name in it")
-        try:
-            plain = open(self._temporary, "wb")  # noqa: SIM115 - _finish or _abandon closes it
-        except OSError as error:
-            raise OutputError(
-                f"{self.path}: cannot be written ({_reason(error)}); check that the folder "
-                "exists and may be written to, or choose another --output"
-            ) from error
-        if self._suffix not in _MODES:
-            return plain
-        plain.close()  # opened only to see that it can be
-        return _HtslibPipe(self._temporary, _MODES[self._suffix])
-
-    def _finish(self) -> None:
-        """Complete the file, index it and put both under their names."""
+    def _complete(self) -> None:
         if not self._suffix:
             sys.stdout.buffer.flush()
             return
         self._sink.close()
         _sync(self._temporary)
         if self._index:
-            made = f"{self._temporary}{self._index}"
             pysam.tabix_index(
                 str(self._temporary),
                 preset="bcf" if self._suffix == ".bcf" else "vcf",
-                index=made,
+                index=f"{self._temporary}{self._index}",
                 csi=self._index == ".csi",
                 force=True,
                 keep_original=True,
             )
-            os.replace(made, f"{self.path}{self._index}")
+
+    def _publish(self) -> None:
+        if not self._suffix:
+            return
+        if self._index:
+            os.replace(f"{self._temporary}{self._index}", f"{self.path}{self._index}")
             # htslib prefers .csi: one left from an earlier file would hide ours
             stale = ".csi" if self._index == ".tbi" else ".tbi"
             Path(f"{self.path}{stale}").unlink(missing_ok=True)
@@ -344,11 +356,11 @@ class VcfWriter(Finishing):
         name = self.path if self._suffix else "standard output"
         return OutputError(
             f"{name}: cannot be written ({_reason(error)}); free some space or choose another "
-            "--output"
+            f"{self._option}"
         )
 
 
-def _output_suffix(path: str | Path) -> str:
+def _output_suffix(path: str | Path, option: str) -> str:
     """``.vcf``, ``.vcf.gz`` or ``.bcf``; empty for standard output."""
     text = str(path)
     if text == "-":
@@ -357,7 +369,7 @@ def _output_suffix(path: str | Path) -> str:
         if text.endswith(suffix):
             return suffix
     raise OptionError(
-        f"--output {text}: the suffix decides the format; end it in .vcf, .vcf.gz or .bcf, "
+        f"{option} {text}: the suffix decides the format; end it in .vcf, .vcf.gz or .bcf, "
         "or give - for standard output"
     )
 

@@ -215,6 +215,28 @@ def rewrite(
     write_bam(inputs.reads, header, reads)
 
 
+# --- a second output ---------------------------------------------------------
+
+
+def test_gvcf_in_the_place_of_the_vcf(inputs: Inputs) -> None:
+    fails(inputs, "--gvcf", str(inputs.output), says=["--gvcf", "--output"], code=2)
+
+
+def test_gvcf_of_a_task(inputs: Inputs) -> None:
+    output = inputs.out / "calls.tfrecord.gz"
+    options = ["--gvcf", "calls.g.vcf.gz", "--task", "0/2"]
+    fails(inputs, *options, says=["calls.g.vcf.gz", ".tfrecord.gz"], code=2, output=output)
+
+
+def test_haploid_contig_of_another_name(inputs: Inputs) -> None:
+    fails(inputs, "--haploid-contigs", "two,chrX", says=["chrX", "one, two"], code=2)
+
+
+def test_missing_pseudoautosomal_regions(inputs: Inputs) -> None:
+    options = ["--haploid-contigs", "two", "--par-regions", "absent.bed"]
+    fails(inputs, *options, says=["absent.bed"])
+
+
 # --- reads -------------------------------------------------------------------
 
 

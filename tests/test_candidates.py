@@ -14,9 +14,15 @@ from deepvariant import oracle_paths, parse_span, rows_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import REVERSE, Read, is_used, overlaps
-from reference.counting import Allele
+from reference.counting import Allele, Position, count_alleles
 from reference.drawing import image_alts
-from reference.support import UNCALLED, Described, describe_candidates, features
+from reference.support import (
+    UNCALLED,
+    Described,
+    count_tracked,
+    describe_candidates,
+    features,
+)
 from strategies import Scene, scenes, to_batch
 
 from pileupcnn.candidates import CandidateBatch, CandidateSettings, Detail, find_candidates
@@ -123,21 +129,21 @@ def compare(scene: Scene, track: bool) -> int:
     window = ReferenceWindow("c", 0, bases, len(scene.contig))
     run = tuple(Region("c", *span) for span in scene.partitions)
     detail = Detail.REFERENCE if track else Detail.SUPPORT
-    found = find_candidates(batch, run, window, CandidateSettings(), detail)
-    theirs = [
-        one
-        for start, end in scene.partitions
-        for one in describe_candidates(
-            [read for read in reads if overlaps(read, start, end)],
-            scene.contig,
-            start,
-            end,
-            track=track,
-        )
-    ]
+    found = find_candidates(batch, run, window, CandidateSettings(), detail, with_counts=True)
+    count = count_tracked if track else count_alleles
+    positions: list[Position] = []
+    theirs = []
+    for start, end in scene.partitions:
+        pool = [read for read in reads if overlaps(read, start, end)]
+        counts = count(pool, scene.contig, start, end)
+        theirs += describe_candidates(counts, start)
+        positions += counts
     assert [described(found, batch, i) for i in range(len(found))] == list(
         map(as_described, theirs)
     )
+    assert found.counts is not None
+    assert found.counts.reference.tolist() == [at.reference_reads for at in positions]
+    assert found.counts.depth.tolist() == [at.depth for at in positions]
     if track:
         numbers = small_model_features(found, batch, plan_images(found))
         assert numbers.tolist() == [

@@ -23,6 +23,7 @@ from stages import (
     by_tasks,
     contents,
     make_bundle,
+    records,
     small_model_calls,
 )
 
@@ -219,6 +220,55 @@ def test_stages_give_the_records_of_call(
     assert by_stages(tmp_path, inputs, shards, suffix="") == expected
     assert by_shards(tmp_path, inputs, shards, random.Random(shards)) == expected
     assert by_tasks(tmp_path, inputs, shards, threads=2) == expected
+
+
+def test_gvcfs_hold_what_the_small_model_called(tmp_path: Path, inputs: Inputs, use: Use) -> None:
+    """By ``call``, by stages that write everything at once, and by tasks; haploid contigs, too."""
+    haploid = {"haploid_contigs": ["ctg2"]}
+    outputs = {"examples": "e", "candidates": "c", "gvcf": "n"}
+
+    def make(name: str) -> dict[str, str]:
+        paths = {key: f"{tmp_path}/{name}-{stem}.tfrecord@2" for key, stem in outputs.items()}
+        run_make_examples(**inputs, **haploid, **paths, threads=2)
+        return paths
+
+    def gather(name: str, answers: list[str], **options: Any) -> None:
+        files = {"output": f"{tmp_path}/{name}.vcf", "gvcf": f"{tmp_path}/{name}.g.vcf"}
+        run_postprocess_variants(inputs["ref"], answers, **files, **haploid, **options)
+        for suffix in (".vcf", ".g.vcf"):
+            assert records(f"{tmp_path}/{name}{suffix}") == records(f"{tmp_path}/call{suffix}")
+
+    make("plain")
+    use(mixed)
+    run_call(
+        **inputs, **haploid, output=tmp_path / "call.vcf", gvcf=tmp_path / "call.g.vcf", threads=2
+    )
+    calls, gvcf = (records(tmp_path / f"call{suffix}") for suffix in (".vcf", ".g.vcf"))
+    answered = "GT:GQ:DP:AD:VAF:MID:PL"
+    assert 50 < formats(calls).count(answered) < 200
+    assert formats(gvcf).count(answered) == formats(calls).count(answered)
+    assert formats(gvcf).count("GT:GQ:MIN_DP:PL") == len(formats(gvcf)) - 253 > 253
+    for started in (MID, "##ALT=<ID=*,", "##FORMAT=<ID=MIN_DP,"):
+        assert sum(line.startswith(started) for line in gvcf) == 1
+    by_stage = make("s")
+    # the small model changes nothing of what is like the reference
+    for number in range(2):
+        tail = f"n.tfrecord-{number:05d}-of-00002"
+        assert (tmp_path / f"plain-{tail}").read_bytes() == (tmp_path / f"s-{tail}").read_bytes()
+    answers = f"{tmp_path}/answers"
+    run_call_variants([by_stage["examples"]], answers, model=inputs["model"])
+    said = f"{tmp_path}/s-e_call_variant_outputs.tfrecord@2"
+    gather("stages", [answers], small_model_calls=[said], nonvariant=[by_stage["gvcf"]])
+    for number in range(2):
+        tail = f"-{number:05d}-of-00002.tfrecord"
+        run_call(
+            **inputs,
+            **haploid,
+            output=f"{tmp_path}/t{tail}",
+            gvcf=f"{tmp_path}/tn{tail}",
+            task=f"{number}/2",
+        )
+    gather("tasks", [f"{tmp_path}/t@2.tfrecord"], nonvariant=[f"{tmp_path}/tn@2.tfrecord"])
 
 
 def test_stages_write_the_same_for_any_number_of_threads(

@@ -200,7 +200,7 @@ def test_no_records_is_a_valid_file(tmp_path: Path, suffix: str) -> None:
 
 
 def test_many_contigs(tmp_path: Path) -> None:
-    """A header larger than the pipe between us and htslib."""
+    """A large header."""
     contigs = {f"contig{i}": 1_000 for i in range(20_000)}
     write(tmp_path / "s.bcf", [replace(RECORD, contig="contig19999")], contigs)
     assert text_of(tmp_path / "s.bcf").startswith("contig19999\t100\t")

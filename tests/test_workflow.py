@@ -21,6 +21,7 @@ import pytest
 from stages import PlaceClassifier, by_call, make_bundle, records
 
 from pileupcnn import classifiers
+from pileupcnn.cli.call import run_call
 from pileupcnn.cli.workflow import SOURCE, run_workflow
 from pileupcnn.errors import OutputError
 
@@ -109,6 +110,38 @@ def test_pipeline_gives_the_records_of_call(
 
 
 @needs_snakemake
+def test_pipeline_gives_the_gvcf_of_call(
+    pipeline: Path, tmp_path: Path, testdata: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a haploid contig and its pseudo-autosomal regions."""
+    monkeypatch.setattr(classifiers, "load_classifier", PlaceClassifier)
+    par = tmp_path / "par.bed"
+    par.write_text("ctg2\t3000\t9000\n")
+    config = pipeline / "config" / "config.yaml"
+    config.write_text(
+        f"{config.read_text()}gvcf: true\nhaploid_contigs: ctg2\npar_regions: {par}\n"
+    )
+    run_call(
+        testdata / "ref.fa",
+        [testdata / "sample.bam"],
+        tmp_path / "call.vcf.gz",
+        model=tmp_path / "bundle",
+        regions=["ctg2", "ctg1:1-30,000"],
+        sample="A",
+        gvcf=tmp_path / "call.g.vcf.gz",
+        haploid_contigs=["ctg2"],
+        par_regions=par,
+    )
+    finish(pipeline, "call", "stages")
+    for result in RESULTS:
+        for kind in (".vcf.gz", ".g.vcf.gz"):
+            path = pipeline / result.replace(".vcf.gz", kind)
+            assert records(path) == records(tmp_path / f"call{kind}")
+            assert Path(f"{path}.tbi").is_file()
+    assert not [path for path in (pipeline / "work").rglob("*") if path.is_file()]
+
+
+@needs_snakemake
 @pytest.mark.timeout(900)
 def test_killed_pipeline_goes_on_and_gives_the_same_bytes(
     pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -143,6 +176,8 @@ def test_killed_pipeline_goes_on_and_gives_the_same_bytes(
         ("{reads:", "{raeds:", "config, samples.A: "),
         ("sample.bam", "absent.bam", "absent.bam does not exist"),
         ("ref.fa", "absent.fa", "absent.fa does not exist"),
+        ("threads: 1", "par_regions: absent.bed", "absent.bed does not exist"),
+        ("threads: 1", "gvcf: 'yes'", "config, gvcf: 'yes' is not of type 'boolean'"),
         ("[ctg2, 'ctg1:1-30,000']", "absent.bed", "absent.bed does not exist"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +31,10 @@ def run_call(
     regions: Sequence[str] = (),
     model: str | Path | None = None,
     sample: str | None = None,
+    gvcf: str | Path | None = None,
+    gvcf_gq_binsize: int | None = None,
+    haploid_contigs: Sequence[str] = (),
+    par_regions: str | Path | None = None,
     task: str | None = None,
     threads: int = 1,
     batch_size: int | None = None,
@@ -57,6 +61,15 @@ def run_call(
         (its graph is executed); the package's own bundle by default.
     sample : str, optional
         Which sample, where the reads hold several; else its name in the output.
+    gvcf : path, optional
+        Write a gVCF, too: a name like that of `output`, which decides whether
+        both are VCFs or both for `run_postprocess_variants`.
+    gvcf_gq_binsize : int, optional
+        Width of the bins of GQ in which positions share a block of the gVCF.
+    haploid_contigs : sequence of str
+        Contigs of which there is one copy; commas or blanks separate several in one.
+    par_regions : path, optional
+        BED of their regions of which there are two.
     task : str, optional
         ``K/N`` to do only the blocks ``i`` with ``i % N == K``.
     threads : int
@@ -93,9 +106,17 @@ def run_call(
             "end the name in .tfrecord.gz and give the files of all tasks to "
             "'pileupcnn postprocess-variants'"
         )
+    if gvcf is not None and _is_record_file(gvcf) != to_records:
+        raise OptionError(
+            f"--gvcf {gvcf}: --output {output} is {'no' if not to_records else 'a'} file for "
+            "postprocess-variants; end both names in .tfrecord.gz, or both in .vcf.gz"
+        )
+    common.check_distinct(("--output", output), ("--gvcf", gvcf))
     network = load_model(model)
     settings = common.override_settings(network, overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions)
+    haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
+    confidence = common.reference_confidence(gvcf, gvcf_gq_binsize, haploid)
     total = sum(map(len, inputs.regions))
     statistics = calling.Statistics()
     done = 0
@@ -120,13 +141,15 @@ def run_call(
             threads=threads,
             drop_at_ends=deepvariant_compat,
             small_model=network.small_model,
+            confidence=confidence,
+            haploid=haploid,
             progress=report,
         )
 
     if to_records:
-        _write_outputs(output, make_run, statistics)
+        _write_outputs(output, gvcf, make_run, statistics)
     else:
-        _write_vcf(output, make_run, statistics, inputs, network)
+        _write_vcf(output, gvcf, make_run, statistics, inputs, network)
     return statistics
 
 
@@ -140,6 +163,7 @@ def _is_record_file(output: str | Path) -> bool:
 
 def _write_vcf(
     output: str | Path,
+    gvcf: str | Path | None,
     make_run: Callable[[], CallRun],
     statistics: Statistics,
     inputs: common.ReadInputs,
@@ -147,34 +171,50 @@ def _write_vcf(
 ) -> None:
     """The records as a VCF; that it can be written is seen before the network is loaded."""
     from pileupcnn import __version__
-    from pileupcnn.vcf import VcfWriter
+    from pileupcnn.gvcf import VariantFiles, make_way
+    from pileupcnn.reference import Reference
 
     source = f"pileupcnn {__version__} model={model.name} sha256={model.sha256}"
     with (
-        VcfWriter(
+        Reference(inputs.reference) as reference,
+        VariantFiles(
             output,
+            gvcf,
             inputs.sample,
             inputs.reference_contigs,
             source,
             with_model_ids=model.small_model is not None,
-        ) as writer,
-        closing(make_run().records(statistics)) as stream,
+        ) as files,
     ):
-        for record in stream:
-            with statistics.timed("write"):
-                writer.write(record)
+        run = make_run()
+        with closing(run.records(statistics)) as stream:
+            for item in make_way(stream, reference.base):
+                with statistics.timed("write"):
+                    files.write(item)
 
 
 def _write_outputs(
-    output: str | Path, make_run: Callable[[], CallRun], statistics: Statistics
+    output: str | Path,
+    gvcf: str | Path | None,
+    make_run: Callable[[], CallRun],
+    statistics: Statistics,
 ) -> None:
-    """The network's answers, for ``postprocess-variants``."""
+    """The network's answers and any reference blocks, for ``postprocess-variants``."""
     from pileupcnn.tfrecords import RecordWriter
 
-    with RecordWriter(output) as writer, closing(make_run().outputs(statistics)) as stream:
+    with ExitStack() as stack:
+        answers = stack.enter_context(RecordWriter(output))
+        reference = None if gvcf is None else stack.enter_context(RecordWriter(gvcf))
+        stream = stack.enter_context(closing(make_run().outputs(statistics)))
         for encoded in stream:
             with statistics.timed("write"):
-                writer.write(encoded)
+                if isinstance(encoded, bytes):
+                    answers.write(encoded)
+                elif reference is not None:
+                    for block in encoded:
+                        reference.write(block)
+        for writer in filter(None, (answers, reference)):
+            writer.complete()
 
 
 @click.command()
@@ -190,6 +230,12 @@ def _write_outputs(
 @common.model_option
 @common.sample_option
 @click.option(
+    "--gvcf",
+    help="gVCF to write, too: .vcf, .vcf.gz or .bcf; or .tfrecord[.gz] where --output is one.",
+)
+@common.binsize_option
+@common.haploid_options
+@click.option(
     "--task", metavar="K/N", help="Do part K (from 0) of N, into a .tfrecord[.gz].  [default: all]"
 )
 @common.threads_option
@@ -204,6 +250,10 @@ def call(
     regions: tuple[str, ...],
     model: str | None,
     sample: str | None,
+    gvcf: str | None,
+    gvcf_gq_binsize: int | None,
+    haploid_contigs: tuple[str, ...],
+    par_regions: str | None,
     task: str | None,
     threads: int,
     batch_size: int | None,
@@ -224,6 +274,10 @@ def call(
             regions=regions,
             model=model,
             sample=sample,
+            gvcf=gvcf,
+            gvcf_gq_binsize=gvcf_gq_binsize,
+            haploid_contigs=haploid_contigs,
+            par_regions=par_regions,
             task=task,
             threads=threads,
             batch_size=batch_size,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import logging
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,9 +19,10 @@ from pileupcnn.errors import OptionError
 
 if TYPE_CHECKING:
     from pileupcnn.calling import Statistics
+    from pileupcnn.confidence import ReferenceConfidence
     from pileupcnn.examples import ExampleSettings
     from pileupcnn.model import Model
-    from pileupcnn.regions import Region
+    from pileupcnn.regions import HaploidRegions, Region
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +93,23 @@ network_options = _together(
         show_default=True,
         type=click.Choice(["auto", "cpu", "gpu"]),
         help="Where the network runs; auto takes a GPU if TensorFlow is installed and sees one.",
+    ),
+)
+
+binsize_option = click.option(
+    "--gvcf-gq-binsize",
+    type=click.IntRange(1, 50),
+    help="Width of the bins of GQ within which positions share a block.  [default: 5]",
+)
+
+haploid_options = _together(
+    click.option(
+        "--haploid-contigs",
+        multiple=True,
+        help="Contigs of which there is one copy, e.g. chrX,chrY; repeatable.",
+    ),
+    click.option(
+        "--par-regions", help="BED: pseudo-autosomal regions, diploid parts of haploid contigs."
     ),
 )
 
@@ -183,12 +203,15 @@ class ReadInputs:
         All of the reference.
     regions : list of Region
         Merged, in order.
+    reference : str or Path
+        The FASTA.
     """
 
     sample: str
     contigs: dict[str, int]
     reference_contigs: dict[str, int]
     regions: list[Region]
+    reference: str | Path
 
 
 def open_inputs(
@@ -215,7 +238,97 @@ def open_inputs(
     wanted = resolve_regions(regions, contigs)
     for warning in check_headers(reads, ref, {region.contig for region in wanted}):
         logger.warning(warning)
-    return ReadInputs(name, contigs, reference_contigs, wanted)
+    return ReadInputs(name, contigs, reference_contigs, wanted, ref)
+
+
+def haploid_regions(
+    haploid_contigs: Sequence[str], par_regions: str | Path | None, lengths: Mapping[str, int]
+) -> HaploidRegions:
+    """Where there is one copy.
+
+    Parameters
+    ----------
+    haploid_contigs : sequence of str
+        Names; commas or blanks separate several in one.
+    par_regions : path, optional
+        BED.
+    lengths : mapping of str to int
+        Contigs of the reference with their lengths in bp.
+
+    Raises
+    ------
+    OptionError
+        If a contig is not in the reference, or the two do not go together.
+    InputError
+        If the BED cannot be read, or has nothing on these contigs.
+    """
+    from pileupcnn.errors import InputError
+    from pileupcnn.regions import HaploidRegions, read_bed
+
+    names = [name for text in haploid_contigs for name in re.split(r"[,\s]+", text) if name]
+    for name in names:
+        if name not in lengths:
+            raise OptionError(
+                f"--haploid-contigs {name}: not in the reference, which names "
+                f"{', '.join(itertools.islice(lengths, 3))}{', ...' if len(lengths) > 3 else ''}; "
+                "correct the name, or leave the option out"
+            )
+    if par_regions is None:
+        return HaploidRegions(names)
+    if not names:
+        raise OptionError(
+            f"--par-regions {par_regions}: says where haploid contigs are diploid; name these "
+            "with --haploid-contigs"
+        )
+    found = HaploidRegions(names, read_bed(par_regions, lengths))
+    if not any(map(found.pseudoautosomal, names)):
+        raise InputError(
+            f"{par_regions}: no interval on {', '.join(names)}; compare the contig names, or leave "
+            "--par-regions out"
+        )
+    return found
+
+
+def reference_confidence(
+    gvcf: str | Path | None, binsize: int | None, haploid: HaploidRegions
+) -> ReferenceConfidence | None:
+    """What makes reference-confidence blocks, if there is to be a gVCF.
+
+    Raises
+    ------
+    OptionError
+        If the width of bins is given without one, or is out of range.
+    """
+    if gvcf is None:
+        if binsize is not None:
+            raise OptionError(f"--gvcf-gq-binsize {binsize}: goes with --gvcf; give that, too")
+        return None
+    from pileupcnn.confidence import BIN_SIZE, ReferenceConfidence
+
+    try:
+        return ReferenceConfidence(BIN_SIZE if binsize is None else binsize, haploid)
+    except ValueError as error:
+        raise OptionError(f"--gvcf-gq-binsize: {error}; choose another value") from error
+
+
+def check_distinct(*outputs: tuple[str, str | Path | None]) -> None:
+    """See that no two outputs, each with its option's name, are one file.
+
+    Raises
+    ------
+    OptionError
+        If two are.
+    """
+    seen: dict[str, str] = {}
+    for option, path in outputs:
+        if path is None:
+            continue
+        where = str(path) if str(path) == "-" else os.path.realpath(path)
+        if where in seen:
+            raise OptionError(
+                f"{option} {path}: the same file as {seen[where]}; give each its own name"
+            )
+        seen[where] = option
 
 
 def parse_task(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +28,10 @@ def run_make_examples(
     examples: str | Path,
     *,
     candidates: str | Path | None = None,
+    gvcf: str | Path | None = None,
+    gvcf_gq_binsize: int | None = None,
+    haploid_contigs: Sequence[str] = (),
+    par_regions: str | Path | None = None,
     regions: Sequence[str] = (),
     task: int | None = None,
     shard_scheme: Literal["blocks", "deepvariant"] = "blocks",
@@ -55,6 +59,11 @@ def run_make_examples(
         them, in ``NAME_call_variant_outputs.ext``, unless there is a truth.
     candidates : path, optional
         As many files for the candidates (DeepVariantCall).
+    gvcf : path, optional
+        As many files for reference-confidence blocks (Variant), of which and of
+        the calls `run_postprocess_variants` makes a gVCF.
+    gvcf_gq_binsize, haploid_contigs, par_regions
+        As for `run_call`.
     task : int, optional
         Write only this one of the N files, counted from 0.
     shard_scheme : {"blocks", "deepvariant"}
@@ -84,7 +93,10 @@ def run_make_examples(
     from pileupcnn.labels import DEFAULT_SCHEME
     from pileupcnn.stages.make_examples import ExampleRun
 
-    example_files, candidate_files = _outputs(examples, candidates, task)
+    outputs = {"--examples": examples, "--candidates": candidates, "--gvcf": gvcf}
+    example_files, candidate_files, block_files = _outputs(outputs, task)
+    if gvcf is not None and truth is not None:
+        raise OptionError("--gvcf is for calling, --truth for training; give one of them")
     if (truth is None) != (confident is None):
         raise OptionError("--truth and --confident go together: give both, or none of them")
     if truth is None and (classes or classes_field or labeler):
@@ -94,6 +106,8 @@ def run_make_examples(
     small_model = chosen.small_model if truth is None else None
     settings = common.override_settings(chosen, overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions)
+    haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
+    confidence = common.reference_confidence(gvcf, gvcf_gq_binsize, haploid)
     known, wanted = None, inputs.regions
     if truth is not None and confident is not None:
         known, wanted = _labelled(
@@ -120,38 +134,40 @@ def run_make_examples(
         threads=threads,
         drop_at_ends=deepvariant_compat,
         small_model=small_model,
+        confidence=confidence,
         progress=report,
     ).write(
         example_files,
         candidate_files,
         statistics,
         small_model_calls=_beside(example_files) if small_model else (),
+        reference_blocks=block_files,
         task=task,
         scheme=shard_scheme,
     )
     return statistics
 
 
-def _outputs(
-    examples: str | Path, candidates: str | Path | None, task: int | None
-) -> tuple[list[Path], list[Path]]:
-    """Files of examples and candidates, as many of each."""
+def _outputs(outputs: Mapping[str, str | Path | None], task: int | None) -> list[list[Path]]:
+    """Files of each output by its option, examples first; as many of each, or none."""
     from pileupcnn.errors import OptionError
     from pileupcnn.tfrecords import output_paths
 
-    example_files = output_paths(examples)
-    candidate_files = [] if candidates is None else output_paths(candidates)
-    if candidate_files and len(candidate_files) != len(example_files):
+    files = [[] if name is None else output_paths(name) for name in outputs.values()]
+    examples, count = outputs["--examples"], len(files[0])
+    for (option, name), paths in zip(outputs.items(), files, strict=True):
+        if paths and len(paths) != count:
+            raise OptionError(
+                f"{option} {name}: {len(paths)} files, but --examples {examples} {count}; give "
+                "both the same number of shards"
+            )
+    common.check_distinct(*outputs.items())
+    if task is not None and task >= count:
         raise OptionError(
-            f"--candidates {candidates}: {len(candidate_files)} files, but --examples {examples} "
-            f"{len(example_files)}; give both the same number of shards"
-        )
-    if task is not None and task >= len(example_files):
-        raise OptionError(
-            f"--task {task}: --examples {examples} stands for {len(example_files)} files, "
+            f"--task {task}: --examples {examples} stands for {count} files, "
             "numbered from 0; give one of them, or more files as name@N"
         )
-    return example_files, candidate_files
+    return files
 
 
 def _own_classes(
@@ -225,6 +241,12 @@ def _labelled(
     help="TFRecord file to write, or name@N[.gz] for N shards; compressed by the suffix .gz.",
 )
 @click.option("--candidates", help="Write the candidates, too: as many files as --examples.")
+@click.option(
+    "--gvcf",
+    help="Write reference blocks for a gVCF, too, for postprocess-variants: as many files.",
+)
+@common.binsize_option
+@common.haploid_options
 @common.regions_option
 @click.option("--task", type=click.IntRange(0), help="Write this shard only.  [default: all]")
 @click.option(
@@ -253,6 +275,10 @@ def make_examples(
     reads: tuple[str, ...],
     examples: str,
     candidates: str | None,
+    gvcf: str | None,
+    gvcf_gq_binsize: int | None,
+    haploid_contigs: tuple[str, ...],
+    par_regions: str | None,
     regions: tuple[str, ...],
     task: int | None,
     shard_scheme: Literal["blocks", "deepvariant"],
@@ -279,6 +305,10 @@ def make_examples(
             reads,
             examples,
             candidates=candidates,
+            gvcf=gvcf,
+            gvcf_gq_binsize=gvcf_gq_binsize,
+            haploid_contigs=haploid_contigs,
+            par_regions=par_regions,
             regions=regions,
             task=task,
             shard_scheme=shard_scheme,

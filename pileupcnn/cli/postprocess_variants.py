@@ -19,6 +19,10 @@ def run_postprocess_variants(
     output: str | Path,
     *,
     small_model_calls: Sequence[str | Path] = (),
+    nonvariant: Sequence[str | Path] = (),
+    gvcf: str | Path | None = None,
+    haploid_contigs: Sequence[str] = (),
+    par_regions: str | Path | None = None,
     sample: str | None = None,
 ) -> int:
     """Make the records of a VCF from what the network said.
@@ -34,6 +38,12 @@ def run_postprocess_variants(
         As for `run_call`.
     small_model_calls : sequence of path
         What the small model said instead, likewise.
+    nonvariant : sequence of path
+        Files of reference-confidence blocks, named like `inputs`; with `gvcf`.
+    gvcf : path, optional
+        Another such output: the gVCF.
+    haploid_contigs, par_regions
+        As for `run_call`.
     sample : str, optional
         Name in the output; by default the inputs' own.
 
@@ -48,28 +58,41 @@ def run_postprocess_variants(
         If something the user can mend is wrong; then nothing is written.
     """
     from pileupcnn import __version__
+    from pileupcnn.errors import OptionError
+    from pileupcnn.gvcf import VariantFiles, make_way
     from pileupcnn.reads import DEFAULT_SAMPLE
     from pileupcnn.reference import Reference
-    from pileupcnn.stages.postprocess_variants import inspect, records, sample_of
+    from pileupcnn.stages.postprocess_variants import (
+        inspect,
+        records,
+        sample_of,
+        sample_of_blocks,
+    )
     from pileupcnn.tfrecords import find_shards
-    from pileupcnn.vcf import VcfWriter
+    from pileupcnn.vcf import Record
 
+    if (gvcf is None) != (not nonvariant):
+        raise OptionError("--nonvariant and --gvcf go together: give both, or none of them")
+    common.check_distinct(("--output", output), ("--gvcf", gvcf))
     with Reference(ref) as reference:
         contigs = reference.lengths
-    files = [inspect(path, contigs) for path in find_shards([*inputs, *small_model_calls])]
-    name = sample_of(files)
-    count = 0
-    source = f"pileupcnn {__version__}"
-    with VcfWriter(
-        output,
-        sample or name or DEFAULT_SAMPLE,
-        contigs,
-        source,
-        with_model_ids=bool(small_model_calls) or any(file.has_model_ids for file in files),
-    ) as writer:
-        for record in records(files, contigs):
-            writer.write(record)
-            count += 1
+        haploid = common.haploid_regions(haploid_contigs, par_regions, contigs)
+        blocks = find_shards(nonvariant) if nonvariant else []
+        files = [inspect(path, contigs) for path in find_shards([*inputs, *small_model_calls])]
+        name = sample_of(files) or sample_of_blocks(blocks)
+        count = 0
+        stream = records(files, contigs, reference_blocks=blocks, sample=name, haploid=haploid)
+        with VariantFiles(
+            output,
+            gvcf,
+            sample or name or DEFAULT_SAMPLE,
+            contigs,
+            f"pileupcnn {__version__}",
+            with_model_ids=bool(small_model_calls) or any(file.has_model_ids for file in files),
+        ) as out:
+            for item in make_way(stream, reference.base):
+                out.write(item)
+                count += isinstance(item, Record)
     return count
 
 
@@ -94,6 +117,13 @@ def run_postprocess_variants(
     required=True,
     help="VCF to write: .vcf, .vcf.gz (with .tbi) or .bcf (with .csi); - is stdout.",
 )
+@click.option(
+    "--nonvariant",
+    multiple=True,
+    help="File that make-examples --gvcf or call --task --gvcf wrote, or name@N[.gz]; repeatable.",
+)
+@click.option("--gvcf", help="gVCF to write, too; as --output. Needs --nonvariant.")
+@common.haploid_options
 @click.option("--sample", help="Sample's name in the VCF.  [default: the inputs' own]")
 @common.quiet_option
 def postprocess_variants(
@@ -101,15 +131,27 @@ def postprocess_variants(
     inputs: tuple[str, ...],
     small_model_calls: tuple[str, ...],
     output: str,
+    nonvariant: tuple[str, ...],
+    gvcf: str | None,
+    haploid_contigs: tuple[str, ...],
+    par_regions: str | None,
     sample: str | None,
     quiet: bool,
 ) -> None:
-    """Gather the network's answers for one sample into a VCF.
+    """Gather the network's answers for one sample into a VCF, and a gVCF.
 
     Reads DeepVariant's files, too.
     """
     count = run_postprocess_variants(
-        ref, inputs, output, small_model_calls=small_model_calls, sample=sample
+        ref,
+        inputs,
+        output,
+        small_model_calls=small_model_calls,
+        nonvariant=nonvariant,
+        gvcf=gvcf,
+        haploid_contigs=haploid_contigs,
+        par_regions=par_regions,
+        sample=sample,
     )
     if not quiet:
         logger.info(f"records: {count:,}")

@@ -49,6 +49,8 @@ cdef class AlleleCounter(AlleleWalk):
         Compared as float32.
     detail : int
         A `candidates.Detail`.
+    keep_counts : bool
+        Whether `position_counts` will be asked for.
     """
 
     cdef int32_t min_count_snps, min_count_indels
@@ -59,6 +61,7 @@ cdef class AlleleCounter(AlleleWalk):
     # those alleles as they were collected, then with the matching bases, and of these the reads
     cdef vector[int32_t] entries
     cdef vector[Allele] collected, present, matching
+    cdef bint keep_counts
     # output
     cdef vector[int64_t] out_start, out_end, allele_offset, base_out, support_offset
     cdef vector[int32_t] out_partition, depth, allele_depth, support
@@ -68,11 +71,14 @@ cdef class AlleleCounter(AlleleWalk):
     cdef vector[int64_t] uncalled_offset
     cdef vector[int32_t] uncalled
     cdef vector[int8_t] context
+    # of every position of every partition, if they are kept
+    cdef vector[int32_t] position_reference, position_depth
 
     def __cinit__(
         self, int min_base_quality, int min_count_snps, int min_count_indels,
-        float min_fraction_snps, float min_fraction_indels, int detail=0,
+        float min_fraction_snps, float min_fraction_indels, int detail=0, bint keep_counts=False,
     ):
+        self.keep_counts = keep_counts
         self.min_quality = min_base_quality
         self.min_count_snps, self.min_count_indels = min_count_snps, min_count_indels
         self.min_fraction_snps = min_fraction_snps
@@ -99,12 +105,33 @@ cdef class AlleleCounter(AlleleWalk):
             began = thread_seconds()
             for k in range(<int32_t>starts.shape[0]):
                 if offset[k] == offset[k + 1]:
+                    if self.keep_counts:
+                        self._keep_zeros(ends[k] - starts[k])
                     continue
                 self._collect(
                     &members[offset[k]], offset[k + 1] - offset[k], starts[k], ends[k]
                 )
+                if self.keep_counts:
+                    self._keep_counts()
                 self._call_partition(k, &members[offset[k]], offset[k + 1] - offset[k])
             count_released(began)
+
+    cdef int _keep_zeros(self, int64_t length) except -1 nogil:
+        """Keep the counts of a partition without reads."""
+        self.position_reference.resize(self.position_reference.size() + length, 0)
+        self.position_depth.resize(self.position_depth.size() + length, 0)
+        return 0
+
+    cdef int _keep_counts(self) except -1 nogil:
+        """Keep the counts of the partition whose alleles were collected last."""
+        cdef int32_t p, i, depth
+        for p in range(self.interval_length):
+            depth = self.reference_count[p]
+            for i in range(self.position_offset[p], self.position_offset[p + 1]):
+                depth += not self.sorted_alleles[i].low_quality
+            self.position_reference.push_back(self.reference_count[p])
+            self.position_depth.push_back(depth)
+        return 0
 
     cdef int _call_partition(self, int32_t k, const int32_t *reads, int64_t n) except -1 nogil:
         cdef int32_t p, begin, end, total
@@ -129,6 +156,11 @@ cdef class AlleleCounter(AlleleWalk):
             if self.detail == WITH_REFERENCE and self.kept.size():
                 end = self._match_reference(p, begin, reads, n)
                 total = self._keep(p, begin, end)
+                if self.keep_counts:
+                    # a twin's matching base may have taken an allele's place
+                    self.position_depth[
+                        self.position_depth.size() - self.interval_length + p
+                    ] = total
             if self.kept.size():
                 self._emit(k, p, expected, total)
         if self.detail:
@@ -363,4 +395,16 @@ cdef class AlleleCounter(AlleleWalk):
                 self.uncalled_base_quality.data(), n_uncalled, np.uint8
             ),
             "context": context.reshape(-1, 2 * CONTEXT + 1),
+        }
+
+    def position_counts(self):
+        """Reads with the reference base, and with any allele, at each position, if they were kept.
+
+        A dict with the names of `PositionCounts`'s attributes.
+        """
+        return {
+            "reference": copy_array(
+                self.position_reference.data(), self.position_reference.size(), np.int32
+            ),
+            "depth": copy_array(self.position_depth.data(), self.position_depth.size(), np.int32),
         }

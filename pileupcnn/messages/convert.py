@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from functools import lru_cache
+from math import isfinite, prod
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pysam import FREVERSE
 
 from pileupcnn.candidates import CandidateBatch
+from pileupcnn.confidence import ANY_ALLELE, ReferenceBlocks
 from pileupcnn.errors import InputError
 from pileupcnn.kernels.alleles import CONTEXT
 from pileupcnn.messages.features_pb2 import Example, Feature
@@ -37,6 +39,9 @@ SNP, INDEL = 1, 2
 
 UNCALLED = "UNCALLED_ALLELE"
 """Key of the reads that support no ALT."""
+
+MAX_LOG10 = 1e8
+"""No likelihood in a file is that small: it could not be written as PL."""
 
 LABELS = 3
 """A sample has 0, 1 or 2 copies of the ALT alleles that an image shows."""
@@ -125,6 +130,21 @@ class ImageCall:
     probabilities: tuple[float, float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceBlock:
+    """One of a file's `ReferenceBlocks`, with its sample; the attributes are theirs."""
+
+    sample: str
+    contig: str
+    start: int
+    end: int
+    base: int
+    called: bool
+    genotype_quality: int
+    min_depth: int
+    log10_likelihoods: tuple[float, float, float]
+
+
 def candidate_site(candidates: CandidateBatch, index: int, sample: str, model_id: str = "") -> Site:
     """One candidate of a batch."""
     return Site(
@@ -211,6 +231,85 @@ def variant_to_site(variant: Variant) -> Site:
         allele_depths=allele_depths,
         genotype=(first, second),
         model_id=models[0] if models else "",
+    )
+
+
+def encode_blocks(blocks: ReferenceBlocks, sample: str) -> list[bytes]:
+    """A Variant for each block, as DeepVariant's make_examples writes them for a gVCF."""
+    return [
+        _bytes(
+            Variant(
+                reference_name=blocks.contig,
+                start=start,
+                end=end,
+                reference_bases=chr(base),
+                alternate_bases=(ANY_ALLELE,),
+                calls=(_block_call(sample, called, quality, depth, *likelihoods),),
+            )
+        )
+        for start, end, base, called, quality, depth, likelihoods in zip(
+            blocks.start.tolist(),
+            blocks.end.tolist(),
+            blocks.base.tolist(),
+            blocks.called.tolist(),
+            blocks.genotype_quality.tolist(),
+            blocks.min_depth.tolist(),
+            blocks.log10_likelihoods.tolist(),
+            strict=True,
+        )
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _block_call(
+    sample: str, called: bool, quality: int, depth: int, *likelihoods: float
+) -> VariantCall:
+    """What a sample has in a block; most blocks are like others."""
+    return VariantCall(
+        call_set_name=sample,
+        genotype=(0, 0) if called else (-1, -1),
+        genotype_likelihood=likelihoods,
+        info=[_info("GQ", int_value=(quality,)), _info("MIN_DP", int_value=(depth,))],
+    )
+
+
+def decode_block(data: bytes) -> ReferenceBlock:
+    """A reference-confidence block.
+
+    Raises
+    ------
+    MessageError
+        If the bytes are none, or something in them is missing or wrong.
+    """
+    variant = _decode(Variant, data)
+    start, end = variant.start, variant.end
+    where = f"{variant.reference_name}:{start + 1}"
+    if tuple(variant.alternate_bases) != (ANY_ALLELE,) or len(variant.calls) != 1:
+        raise MessageError(f"not one ALT {ANY_ALLELE} and one sample at {where}")
+    call = variant.calls[0]
+    fields = {entry.key: [v.int_value for v in entry.value.values] for entry in call.info}
+    likelihoods = tuple(call.genotype_likelihood)
+    genotype = tuple(call.genotype)
+    if (
+        not 0 <= start < end
+        or variant.reference_bases not in ("A", "C", "G", "T")
+        or genotype not in ((0, 0), (-1, -1))
+        or len(likelihoods) != 3
+        or not all(isfinite(value) and abs(value) < MAX_LOG10 for value in likelihoods)
+        or any(len(fields.get(name, ())) != 1 or fields[name][0] < 0 for name in ("GQ", "MIN_DP"))
+    ):
+        raise MessageError(f"no REF, END, GT, GQ, MIN_DP or likelihoods that fit at {where}")
+    none, one, two = likelihoods
+    return ReferenceBlock(
+        call.call_set_name,
+        variant.reference_name,
+        start,
+        end,
+        ord(variant.reference_bases),
+        genotype == (0, 0),
+        fields["GQ"][0],
+        fields["MIN_DP"][0],
+        (none, one, two),
     )
 
 
@@ -446,6 +545,17 @@ def read_calls(path: str | Path) -> Iterator[ImageCall]:
         If the file is damaged, or a record is no call; with its number.
     """
     return _read(path, decode_call, "an output of call-variants")
+
+
+def read_blocks(path: str | Path) -> Iterator[ReferenceBlock]:
+    """The reference-confidence blocks of one TFRecord file, in order.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or a record is no such block; with its number.
+    """
+    return _read(path, decode_block, "a reference block of make-examples")
 
 
 def _read(

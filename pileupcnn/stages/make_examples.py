@@ -21,12 +21,14 @@ from pileupcnn.calling import (
     images_of,
 )
 from pileupcnn.candidates import Detail
+from pileupcnn.confidence import ReferenceConfidence
 from pileupcnn.example_info import ExampleInfo, info_path, write_info
 from pileupcnn.examples import ExampleSettings, RunExamples
 from pileupcnn.genotypes import Genotype
 from pileupcnn.labels import DROPPED, UNKNOWN, Labeller, Truth
 from pileupcnn.messages.convert import (
     candidate_site,
+    encode_blocks,
     encode_call,
     encode_candidate,
     encode_example,
@@ -58,7 +60,7 @@ class ExampleRun:
     truth : Truth, optional
         If given, examples have labels.
     threads : int
-    drop_at_ends, small_model
+    drop_at_ends, small_model, confidence
         As for `BlockScanner`.
     progress : callable
         Told the base pairs of each block when it is done.
@@ -73,6 +75,7 @@ class ExampleRun:
     threads: int = 1
     drop_at_ends: bool = False
     small_model: SmallModel | None = None
+    confidence: ReferenceConfidence | None = None
     progress: Callable[[int], object] = lambda _: None
 
     def write(
@@ -82,6 +85,7 @@ class ExampleRun:
         statistics: Statistics,
         *,
         small_model_calls: Sequence[Path] = (),
+        reference_blocks: Sequence[Path] = (),
         task: int | None = None,
         scheme: Scheme = "blocks",
     ) -> None:
@@ -99,6 +103,8 @@ class ExampleRun:
         small_model_calls : sequence of Path
             As many as `examples`, for what the small model says instead of an
             image (CallVariantsOutput); or none.
+        reference_blocks : sequence of Path
+            As many as `examples`, for the reference-confidence blocks; or none.
         task : int, optional
             Write this shard only.
         scheme : {"blocks", "deepvariant"}
@@ -120,6 +126,7 @@ class ExampleRun:
                         examples[number],
                         candidates[number] if candidates else None,
                         small_model_calls[number] if small_model_calls else None,
+                        reference_blocks[number] if reference_blocks else None,
                         self.settings.pileup,
                         in_blocks=scheme == "blocks",
                     )
@@ -151,6 +158,7 @@ class ExampleRun:
             drop_at_ends=self.drop_at_ends,
             detail=Detail.SUPPORT if with_candidates else Detail.ALTS,
             small_model=self.small_model,
+            confidence=self.confidence,
         )
         labeller = None if self.truth is None else Labeller(self.truth, self.reference)
         # DeepVariant notes the reads' file in training
@@ -186,6 +194,15 @@ def _deal(
 
 
 @dataclass(slots=True)
+class _Beside:
+    """The records of a block that are written beside its images, encoded."""
+
+    candidates: list[bytes] = field(default_factory=list)
+    small_model_calls: list[bytes] = field(default_factory=list)
+    reference_blocks: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _EncodedBlock:
     """The records of one block.
 
@@ -194,15 +211,15 @@ class _EncodedBlock:
     shard : int
     length : int
         Base pairs covered.
-    examples, candidates, small_model_calls : list of bytes
+    examples : list of bytes
+    beside : _Beside
     statistics : Statistics
     """
 
     shard: int
     length: int
     examples: list[bytes]
-    candidates: list[bytes]
-    small_model_calls: list[bytes]
+    beside: _Beside
     statistics: Statistics
 
 
@@ -213,23 +230,6 @@ class _Row:
     variant: Variant
     alts: tuple[int, ...]
     label: int | None
-
-
-@dataclass(slots=True)
-class _Described:
-    """What is known of a block before it is drawn.
-
-    Attributes
-    ----------
-    rows : list of _Row
-        For each image.
-    candidates, small_model_calls : list of bytes
-        Encoded.
-    """
-
-    rows: list[_Row] = field(default_factory=list)
-    candidates: list[bytes] = field(default_factory=list)
-    small_model_calls: list[bytes] = field(default_factory=list)
 
 
 class _BlockEncoder:
@@ -262,26 +262,19 @@ class _BlockEncoder:
         shard, block = item
         made = self._scanner(block)
         with made.statistics.timed("encode"):
-            described = self._describe(made)
-        rows = iter(described.rows)
+            described, beside = self._describe(made)
+        rows = iter(described)
         encoded = []
         for batch in made.batches(self._images):
             with made.statistics.timed("encode"):
                 for image in batch:
                     row = next(rows)
                     encoded.append(encode_example(image, row.variant, row.alts, row.label))
-        return _EncodedBlock(
-            shard,
-            made.length,
-            encoded,
-            described.candidates,
-            described.small_model_calls,
-            made.statistics,
-        )
+        return _EncodedBlock(shard, made.length, encoded, beside, made.statistics)
 
-    def _describe(self, block: BlockExamples) -> _Described:
+    def _describe(self, block: BlockExamples) -> tuple[list[_Row], _Beside]:
         """What belongs to each image of a block, in order, and what is written beside images."""
-        described = _Described()
+        rows, beside = list[_Row](), _Beside()
         for made in block.runs:
             labels, genotypes = self._label(made, block.statistics)
             label = iter(labels)
@@ -298,15 +291,17 @@ class _BlockEncoder:
                 site = replace(site, genotype=genotypes.get(index, UNKNOWN))
                 if self._with_candidates:
                     left = wanted if made.answers is not None else []
-                    described.candidates.append(
+                    beside.candidates.append(
                         encode_candidate(made.candidates, made.reads, index, site, left)
                     )
                 variant = site_to_variant(site, self._reads_name)
-                described.rows += [_Row(variant, alts, next(label)) for alts in wanted]
-                described.small_model_calls += [
+                rows += [_Row(variant, alts, next(label)) for alts in wanted]
+                beside.small_model_calls += [
                     encode_call(variant, alts, probabilities) for alts, probabilities in answered
                 ]
-        return described
+            if made.reference_blocks is not None:
+                beside.reference_blocks += encode_blocks(made.reference_blocks, self._sample)
+        return rows, beside
 
     def _label(
         self, made: RunExamples, statistics: Statistics
@@ -330,6 +325,7 @@ class _ShardWriter:
         examples: Path,
         candidates: Path | None,
         small_model_calls: Path | None,
+        reference_blocks: Path | None,
         spec: PileupSpec,
         *,
         in_blocks: bool,
@@ -341,9 +337,9 @@ class _ShardWriter:
         self._stack = ExitStack()
         try:
             self._examples = self._stack.enter_context(RecordWriter(examples))
-            self._candidates, self._small_model_calls = (
+            self._candidates, self._small_model_calls, self._reference_blocks = (
                 None if path is None else self._stack.enter_context(RecordWriter(path))
-                for path in (candidates, small_model_calls)
+                for path in (candidates, small_model_calls, reference_blocks)
             )
         except BaseException as error:
             self._stack.__exit__(type(error), error, error.__traceback__)
@@ -377,8 +373,9 @@ class _ShardWriter:
         for record in block.examples:
             self._examples.write(record)
         for writer, records in (
-            (self._candidates, block.candidates),
-            (self._small_model_calls, block.small_model_calls),
+            (self._candidates, block.beside.candidates),
+            (self._small_model_calls, block.beside.small_model_calls),
+            (self._reference_blocks, block.beside.reference_blocks),
         ):
             if writer is not None:
                 for record in records:

@@ -1,17 +1,26 @@
-"""Third stage: files of the network's answers to the records of a VCF."""
+"""Third stage: files of the network's answers, and of reference blocks, to the records of a VCF."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
+from itertools import combinations, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
+
+from pileupcnn.confidence import ReferenceBlocks
 from pileupcnn.errors import InputError
-from pileupcnn.messages.convert import ImageCall, read_calls
+from pileupcnn.gvcf import Item, interleave
+from pileupcnn.messages.convert import ImageCall, ReferenceBlock, read_blocks, read_calls
 from pileupcnn.postprocess import genotype, resolve_overlaps
+from pileupcnn.regions import DIPLOID, HaploidRegions
 from pileupcnn.vcf import Record
+
+BLOCKS_AT_ONCE = 1_000
+"""Reference-confidence blocks that are gathered into arrays."""
 
 Place = tuple[int, int, int]
 """Rank of the contig, start and end (0-based half-open) of a site."""
@@ -95,8 +104,23 @@ def sample_of(files: Iterable[AnswerFile]) -> str | None:
     return next(iter(where), None)
 
 
-def records(files: Sequence[AnswerFile], contigs: Mapping[str, int]) -> Iterator[Record]:
-    """The records of all sites, in order, overlaps resolved.
+def sample_of_blocks(files: Iterable[Path]) -> str | None:
+    """The sample that the first reference-confidence block names; None if there is none."""
+    firsts = (next(read_blocks(path), None) for path in files)
+    return next((block.sample for block in firsts if block is not None), None)
+
+
+def records(
+    files: Sequence[AnswerFile],
+    contigs: Mapping[str, int],
+    *,
+    reference_blocks: Sequence[Path] = (),
+    sample: str | None = None,
+    haploid: HaploidRegions = DIPLOID,
+) -> Iterator[Item]:
+    """The records of all sites and any reference blocks, in order, overlaps resolved.
+
+    The blocks still have to make way (`gvcf.make_way`).
 
     Files whose records are in order are merged as they are read. Others
     (DeepVariant's own, which deals records out from several shards) are sorted
@@ -108,11 +132,18 @@ def records(files: Sequence[AnswerFile], contigs: Mapping[str, int]) -> Iterator
         In any order.
     contigs : mapping of str to int
         Of the reference, in the order of the output.
+    reference_blocks : sequence of Path
+        Files of reference-confidence blocks, in any order; each in the order of
+        the genome.
+    sample : str, optional
+        Whose blocks these must be.
+    haploid : HaploidRegions
 
     Raises
     ------
     InputError
-        If a site's images are not one for each ALT and each pair of ALTs.
+        If a site's images are not one for each ALT and each pair of ALTs; or if
+        reference blocks are damaged, out of order, of another sample, or overlap.
     """
     rank = _ranks(contigs)
 
@@ -122,7 +153,62 @@ def records(files: Sequence[AnswerFile], contigs: Mapping[str, int]) -> Iterator
 
     merged = heapq.merge(*map(stream, files), key=_first)
     sites = groupby(merged, key=_first)
-    return resolve_overlaps(_record([call for _, call in group]) for _, group in sites)
+    called = (_record([call for _, call in group], haploid) for _, group in sites)
+    blocks = _gathered(_merged_blocks(reference_blocks, contigs, sample))
+    return resolve_overlaps(interleave(called, blocks, rank))
+
+
+def _merged_blocks(
+    files: Sequence[Path], contigs: Mapping[str, int], sample: str | None
+) -> Iterator[ReferenceBlock]:
+    """The blocks of several files in the order of the genome."""
+    rank = _ranks(contigs)
+
+    def stream(path: Path) -> Iterator[tuple[Place, Path, ReferenceBlock]]:
+        last: Place = (0, 0, 0)
+        for block in read_blocks(path):
+            where = f"{path}: the reference block at {block.contig}:{block.start + 1:,}"
+            if block.end > contigs.get(block.contig, -1):
+                raise InputError(
+                    f"{where} is not in the reference; give --ref the reference that the reads "
+                    "were aligned to"
+                )
+            if block.sample != sample:
+                raise InputError(
+                    f"{where} is of sample '{block.sample}', not of '{sample}'; give the files of "
+                    "one sample"
+                )
+            place = rank[block.contig], block.start, block.end
+            if place < last:
+                raise InputError(f"{where} is out of order; make the file again")
+            last = place
+            yield place, path, block
+
+    contig, end = "", 0
+    for _, path, block in heapq.merge(*map(stream, files), key=_first_place):
+        if block.contig == contig and block.start < end:
+            raise InputError(
+                f"{path}: the reference block at {contig}:{block.start + 1:,} overlaps another; "
+                "give every shard of one run, each once"
+            )
+        contig, end = block.contig, block.end
+        yield block
+
+
+def _gathered(blocks: Iterable[ReferenceBlock]) -> Iterator[ReferenceBlocks]:
+    """Single blocks as arrays."""
+    for contig, group in groupby(blocks, key=attrgetter("contig")):
+        while some := list(islice(group, BLOCKS_AT_ONCE)):
+            yield ReferenceBlocks(
+                contig,
+                np.array([block.start for block in some], np.int64),
+                np.array([block.end for block in some], np.int64),
+                np.array([block.base for block in some], np.uint8),
+                np.array([block.called for block in some], np.bool_),
+                np.array([block.genotype_quality for block in some], np.int32),
+                np.array([block.min_depth for block in some], np.int32),
+                np.array([block.log10_likelihoods for block in some], np.float64),
+            )
 
 
 def _ranks(contigs: Mapping[str, int]) -> dict[str, int]:
@@ -133,7 +219,11 @@ def _first(placed: tuple[Place, ImageCall]) -> Place:
     return placed[0]
 
 
-def _record(calls: Sequence[ImageCall]) -> Record:
+def _first_place(placed: tuple[Place, Path, ReferenceBlock]) -> Place:
+    return placed[0]
+
+
+def _record(calls: Sequence[ImageCall], haploid: HaploidRegions) -> Record:
     """The record of one site from what was said of its images."""
     site = calls[0].site
     alts = range(len(site.alleles) - 1)
@@ -146,6 +236,13 @@ def _record(calls: Sequence[ImageCall]) -> Record:
             "one run, each once, and its --small-model-calls if there are any"
         )
     images = [(call.alts, call.probabilities) for call in calls]
-    record = genotype(site.contig, site.start, site.alleles, site.depth, site.allele_depths, images)
-    record.model_id = next(filter(None, (call.site.model_id for call in calls)), "")
-    return record
+    return genotype(
+        site.contig,
+        site.start,
+        site.alleles,
+        site.depth,
+        site.allele_depths,
+        images,
+        haploid=haploid.cover(site.contig, site.start),
+        model_id=next(filter(None, (call.site.model_id for call in calls)), ""),
+    )

@@ -36,6 +36,12 @@ class Position:
     alleles: dict[str, Allele] = field(default_factory=dict)
     """By read key; of two reads with one key the later counts."""
 
+    @property
+    def depth(self) -> int:
+        """DP: reads of sufficient quality with any allele."""
+        shown = (a for a in self.alleles.values() if not a.low_quality and a.type != REFERENCE)
+        return self.reference_reads + sum(1 for _ in shown)
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -187,9 +193,7 @@ def make_candidate(count: Position, position: int, limits: Thresholds) -> Candid
     """The candidate at one position, if any allele passes."""
     if count.reference_base not in "ACGT":
         return None
-    shown = [a for a in count.alleles.values() if not a.low_quality and a.type != REFERENCE]
-    depth = len(shown) + count.reference_reads
-    kept = kept_alleles(count, depth, limits)
+    kept = kept_alleles(count, count.depth, limits)
     if not kept:
         return None
     deletions = [bases for bases, kind in kept if kind == DELETION]
@@ -208,7 +212,7 @@ def make_candidate(count: Position, position: int, limits: Thresholds) -> Candid
         end=position + len(ref),
         ref=ref,
         alts=tuple(alts),
-        depth=depth,
+        depth=count.depth,
         allele_depths=(count.reference_reads, *(depths[alt] for alt in alts)),
         support={alt: frozenset(keys) for alt, keys in support.items()},
     )

@@ -44,16 +44,17 @@ class Described:
     context: dict[int, int]
 
 
-def describe_candidates(
-    reads: Sequence[Read], contig: str, start: int, end: int, *, track: bool
-) -> list[Described]:
-    """The candidates of the partition ``[start, end)``; `track`: list reads that match, too."""
-    limits = Thresholds()
+def count_tracked(reads: Sequence[Read], contig: str, start: int, end: int) -> list[Position]:
+    """As `count_alleles`, with the reads that match where that finds candidates."""
     counts = count_alleles(reads, contig, start, end)
-    if track:
-        found = (make_candidate(count, 0, limits) is not None for count in counts)
-        tracked = {start + i for i, is_candidate in enumerate(found) if is_candidate}
-        counts = count_alleles(reads, contig, start, end, tracked=tracked)
+    found = (make_candidate(count, 0, Thresholds()) is not None for count in counts)
+    tracked = {start + i for i, is_candidate in enumerate(found) if is_candidate}
+    return count_alleles(reads, contig, start, end, tracked=tracked)
+
+
+def describe_candidates(counts: Sequence[Position], start: int) -> list[Described]:
+    """The candidates of a partition that begins at `start`."""
+    limits = Thresholds()
     described = []
     for i, count in enumerate(counts):
         candidate = make_candidate(count, start + i, limits)

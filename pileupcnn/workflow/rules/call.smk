@@ -3,7 +3,14 @@ rule call_task:
         ref=config["ref"],
         files=sample_inputs,
     output:
-        temp(f"work/call/{{sample}}/answers-{{shard}}-of-{COUNT:05d}.tfrecord.gz"),
+        answers=temp(
+            f"work/call/{{sample}}/answers-{{shard}}-of-{COUNT:05d}.tfrecord.gz"
+        ),
+        **if_gvcf(
+            nonvariant=temp(
+                f"work/call/{{sample}}/nonvariant-{{shard}}-of-{COUNT:05d}.tfrecord.gz"
+            )
+        ),
     log:
         "logs/call/call_task/{sample}-{shard}.log",
     benchmark:
@@ -17,8 +24,11 @@ rule call_task:
         gpu=gpus,
     params:
         reads=reads_flags,
+        haploid=haploid_flags,
+        gvcf=lambda wildcards, output: ["--gvcf", output.nonvariant] if GVCF else [],
         task=lambda wildcards: f"{int(wildcards.shard)}/{COUNT}",
     shell:
         "pileupcnn call --ref {input.ref:q} {params.reads:q} --task {params.task}"
         f" --device {DEVICE}"
-        " --threads {threads} --output {output:q} 2> {log:q}"
+        " {params.haploid:q} {params.gvcf:q}"
+        " --threads {threads} --output {output.answers:q} 2> {log:q}"

@@ -22,11 +22,17 @@ def check_config():
             f"config, {where}: {error.message}; correct config/config.yaml"
         )
     for sample in config["samples"]:
+        if config.get("gvcf") and f"{sample}.g" in config["samples"]:
+            raise WorkflowError(
+                f"config, samples.{sample}.g: its VCF would have the name of the gVCF of "
+                f"{sample}; rename it in config/config.yaml"
+            )
         wanted = [
             config["ref"],
             f"{config['ref']}.fai",
             *reads_of(sample),
             *beds_of(sample),
+            *par_of_sample(sample),
         ]
         for path in [*wanted, *model_of(sample)]:
             if not Path(path).exists():
@@ -66,6 +72,21 @@ def model_of(sample):
     return sorted(files) or [model]
 
 
+def par_of_sample(sample):
+    """The file of the sample's pseudo-autosomal regions, if it has one."""
+    return listed(setting(sample, "par_regions"))
+
+
+def par_of(wildcards):
+    """The same for a job."""
+    return par_of_sample(wildcards.sample)
+
+
+def if_gvcf(**files):
+    """Files that a rule has only where there is to be a gVCF."""
+    return files if GVCF else {}
+
+
 def flags(name, values):
     """An option given once for each value."""
     return list(chain.from_iterable((name, value) for value in values))
@@ -88,10 +109,24 @@ def model_flags(wildcards):
     return flags("--model", listed(setting(wildcards.sample, "model")))
 
 
+def haploid_flags(wildcards):
+    """Options for contigs of which a sample has one copy."""
+    sample = wildcards.sample
+    return [
+        *flags("--haploid-contigs", listed(setting(sample, "haploid_contigs"))),
+        *flags("--par-regions", par_of_sample(sample)),
+    ]
+
+
 def sample_inputs(wildcards):
     """All files of a sample but the reference."""
     sample = wildcards.sample
-    return reads_of(sample) + beds_of(sample) + model_of(sample)
+    return [
+        *reads_of(sample),
+        *beds_of(sample),
+        *model_of(sample),
+        *par_of_sample(sample),
+    ]
 
 
 def gpus(wildcards):
@@ -112,6 +147,8 @@ SAMPLES = list(config["samples"])
 COUNT = config.get("shards", 4)
 SHARDS = [f"{index:05d}-of-{COUNT:05d}.tfrecord.gz" for index in range(COUNT)]
 DEVICE = config.get("device", "auto")
+GVCF = config.get("gvcf", False)
+KINDS = ["vcf", "g.vcf"] if GVCF else ["vcf"]
 
 
 wildcard_constraints:

@@ -10,6 +10,11 @@ rule make_examples:
             f"work/stages/{{sample}}/examples-{{shard}}-of-{COUNT:05d}.tfrecord.gz"
             ".example_info.json"
         ),
+        **if_gvcf(
+            nonvariant=temp(
+                f"work/stages/{{sample}}/nonvariant-{{shard}}-of-{COUNT:05d}.tfrecord.gz"
+            )
+        ),
     log:
         "logs/stages/make_examples/{sample}-{shard}.log",
     benchmark:
@@ -23,10 +28,17 @@ rule make_examples:
     params:
         reads=reads_flags,
         examples=lambda wildcards: f"work/stages/{wildcards.sample}/examples@{COUNT}.tfrecord.gz",
+        haploid=haploid_flags,
+        gvcf=lambda wildcards: (
+            ["--gvcf", f"work/stages/{wildcards.sample}/nonvariant@{COUNT}.tfrecord.gz"]
+            if GVCF
+            else []
+        ),
         task=lambda wildcards: int(wildcards.shard),
     shell:
         "pileupcnn make-examples --ref {input.ref:q} {params.reads:q}"
         " --examples {params.examples:q} --task {params.task}"
+        " {params.gvcf:q} {params.haploid:q}"
         " --threads {threads} 2> {log:q}"
 
 

@@ -29,6 +29,7 @@ COMMANDS = (
     "postprocess-variants",
     "workflow",
     "train",
+    "profile",
     "simulate",
 )
 """Each is the function of that name in the module of that name, with _ for -."""

@@ -86,6 +86,7 @@ def test_counts_agree_with_a_slow_count(testdata: Path) -> None:
     counted: Counter[tuple[int, ...]] = Counter()
     pairs: Counter[tuple[int, ...]] = Counter()
     after: Counter[tuple[int, ...]] = Counter()
+    begun: Counter[tuple[int, ...]] = Counter()
     contexts: Counter[tuple[str, str, str]] = Counter()
     for read in stretch_reads(testdata):
         number, strand = int(read.is_read2), int(read.is_reverse)
@@ -94,12 +95,13 @@ def test_counts_agree_with_a_slow_count(testdata: Path) -> None:
         mean = sum(10 ** (-q / 10) for q in qualities) / len(qualities)
         cls = sum(mean >= edge for edge in (0.0015, 0.003, 0.006, 0.015, 0.05))
         order = range(len(places))[:: -1 if strand else 1]
-        previous = None
+        previous, run = None, 0
         for cycle, i in enumerate(order):
             at, quality = places[i], qualities[i]
             place = 0
             if at is not None and cycle >= distance[strand, at - offset] + LEAST_RUN:
                 place = int(state[strand, at - offset])
+                run = max(run, (place + 2) // 3)
             if previous is not None and place == 0:
                 pairs[number, cls, cycle // CYCLE_BIN, previous, quality] += 1
             previous = quality
@@ -117,6 +119,7 @@ def test_counts_agree_with_a_slow_count(testdata: Path) -> None:
             else:
                 key = (text[at - offset - 2 : at - offset].decode(), true, base)
             contexts[key] += set(key[0]) <= set("ACGT")
+        begun[number, run, cls, qualities[order[0]]] += 1
     wrong = {key: n for key, n in counted.items() if key[3]}
     assert sum(wrong.values()) > 100
     assert after
@@ -128,6 +131,8 @@ def test_counts_agree_with_a_slow_count(testdata: Path) -> None:
     assert found.counts["bases"].sum() == sum(counted.values())
     assert {k: int(found.counts["next"][k]) for k in pairs} == pairs
     assert found.counts["next"].sum() == pairs.total()
+    assert {k: int(found.counts["first"][k]) for k in begun} == begun
+    assert len({run for _, run, _, _ in begun}) > 2
     assert {k: int(found.counts["bases_after_run"][k]) for k in after} == after
     context = found.counts["context"].sum(axis=0)
     for (before, true, base), n in contexts.items():
@@ -153,7 +158,8 @@ def test_repeat_changes_agree_with_a_slow_count(testdata: Path) -> None:
                 units, rest = divmod(change, int(period[row]))
                 column = units + MAX_UNITS if not rest and abs(units) <= MAX_UNITS else -1
                 slow[row, column] += 1
-    assert (slow[:, :MAX_UNITS].sum() > 10) and (slow[:, -1].sum() > 0)
+    assert slow[:, :MAX_UNITS].sum() > 10
+    assert slow[:, -1].sum() > 0
     assert (found.repeat_changes(start, end, period, 10) == slow).all()
 
 

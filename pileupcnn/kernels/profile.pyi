@@ -7,6 +7,7 @@ CYCLE_BIN: int
 CYCLE_BINS: int
 QUALITIES: int
 READ_CLASSES: tuple[float, ...]
+RUN_CLASSES: int
 AFTER_STATES: int
 QUALITY_GROUPS: tuple[int, int]
 MAX_UNITS: int

@@ -24,8 +24,11 @@ QUALITIES = 64
 READ_CLASSES = (0.0015, 0.003, 0.006, 0.015, 0.05)
 """Mean error probabilities that part reads into classes, best first."""
 
-AFTER_STATES = 9
-"""Places after homopolymers: three classes of length, three of distance."""
+RUN_CLASSES = 3
+"""Classes of homopolymers by length."""
+
+AFTER_STATES = 3 * RUN_CLASSES
+"""Places after homopolymers: three distances for each class."""
 
 QUALITY_GROUPS = (15, 27)
 """Qualities at which the tables of contexts change."""
@@ -85,14 +88,15 @@ cdef class ReadProfiler:
     cdef const uint8_t[::1] used, begins, reference
     cdef int64_t reference_start, start, end
     cdef vector[int64_t] position
+    cdef vector[uint8_t] place
     cdef vector[Event] events
     cdef int64_t aligned_end
 
     def __cinit__(self):
         shapes = {
-            "first": (2, _CLASSES, QUALITIES),
+            "first": (2, RUN_CLASSES + 1, _CLASSES, QUALITIES),
             "next": (2, _CLASSES, CYCLE_BINS, QUALITIES, QUALITIES),
-            "next_after_run": (2, AFTER_STATES, QUALITIES, QUALITIES),
+            "next_after_run": (2, _CLASSES, AFTER_STATES, QUALITIES, QUALITIES),
             "bases": (2, CYCLE_BINS, QUALITIES),
             "mismatches": (2, CYCLE_BINS, QUALITIES),
             "bases_after_run": (AFTER_STATES, QUALITIES),
@@ -265,10 +269,10 @@ cdef class ReadProfiler:
         least_run : int
             Bases of the homopolymer that a read must have seen.
         """
-        cdef uint64_t[:, :, ::1] first = self.counts["first"]
+        cdef uint64_t[:, :, :, ::1] first = self.counts["first"]
         cdef uint64_t[:, :, ::1] bases = self.counts["bases"], wrong = self.counts["mismatches"]
         cdef uint64_t[:, :, :, :, ::1] following = self.counts["next"]
-        cdef uint64_t[:, :, :, ::1] after = self.counts["next_after_run"]
+        cdef uint64_t[:, :, :, :, ::1] after = self.counts["next_after_run"]
         cdef uint64_t[:, :, :, ::1] context = self.counts["context"]
         cdef uint64_t[:, ::1] after_bases = self.counts["bases_after_run"]
         cdef uint64_t[:, ::1] after_wrong = self.counts["mismatches_after_run"]
@@ -276,7 +280,7 @@ cdef class ReadProfiler:
         cdef uint64_t[::1] plain = self.counts["plain_bases"]
         cdef int64_t i, q, at, off, begin, length, cycle, ahead
         cdef size_t e
-        cdef int number, strand, quality, previous, group, place, cls, bin_, step, two, size
+        cdef int number, strand, quality, previous, group, place, cls, bin_, step, two, size, run
         cdef uint8_t true, read, one, other
         cdef double error, began
         with nogil:
@@ -295,21 +299,27 @@ cdef class ReadProfiler:
                 cls = 0
                 while cls < _CLASSES - 1 and error >= _EDGES[cls] * length:
                     cls += 1
-                previous = -1
+                previous, run = -1, 0
+                self.place.assign(length, 0)
+                for cycle in range(length):
+                    at = self.position[length - 1 - cycle if strand else cycle]
+                    off = at - self.reference_start
+                    if at >= 0 and cycle >= distance[strand, off] + least_run:
+                        place = state[strand, off]
+                        self.place[cycle] = place
+                        run = max(run, (place + 2) // 3)
                 for cycle in range(length):
                     q = length - 1 - cycle if strand else cycle
                     at = self.position[q]
                     off = at - self.reference_start
                     quality = min(self.qualities[begin + q], _QUALITIES - 1)
                     bin_ = min(cycle // _BIN, _BINS - 1)
-                    place = 0
-                    if at >= 0 and cycle >= distance[strand, off] + least_run:
-                        place = state[strand, off]
+                    place = self.place[cycle]
                     if self.begins[i]:
                         if previous < 0:
-                            first[number, cls, quality] += 1
+                            first[number, run, cls, quality] += 1
                         elif place:
-                            after[number, place - 1, previous, quality] += 1
+                            after[number, cls, place - 1, previous, quality] += 1
                         else:
                             following[number, cls, bin_, previous, quality] += 1
                     previous = quality

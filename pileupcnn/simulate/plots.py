@@ -71,11 +71,13 @@ def _clipped(profile: Profile, end: int) -> float:
     return float(profile.clips[end, 1:].sum() / max(profile.clips[end].sum(), 1))
 
 
-def _rate(part: NDArray[np.generic], whole: NDArray[np.generic]) -> NDArray[np.float64]:
+def _rate(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[Any]:
     """A share, NaN (not shown) where there is too little to tell."""
     total = whole.astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(total >= _LEAST, part.astype(float) / total, np.nan)
+        share = part.astype(float) / total
+    share[total < _LEAST] = np.nan
+    return share
 
 
 def _title(axes: Any, title: str, x: str, y: str) -> None:
@@ -84,7 +86,7 @@ def _title(axes: Any, title: str, x: str, y: str) -> None:
     axes.set_ylabel(y)
 
 
-def _cycles(profile: Profile) -> NDArray[np.float64]:
+def _cycles(profile: Profile) -> NDArray[Any]:
     return CYCLE_BIN * (np.arange(profile.bases.shape[1]) + 0.5)
 
 

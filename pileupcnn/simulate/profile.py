@@ -23,7 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError, OutputError
-from pileupcnn.kernels.profile import AFTER_STATES, CYCLE_BINS, MAX_UNITS, QUALITIES, READ_CLASSES
+from pileupcnn.kernels.profile import (
+    AFTER_STATES,
+    CYCLE_BINS,
+    MAX_UNITS,
+    QUALITIES,
+    READ_CLASSES,
+    RUN_CLASSES,
+)
 
 FORMAT = "pileupcnn-profile"
 FORMAT_VERSION = 1
@@ -67,11 +74,12 @@ class Profile:
     name : str
     qualities : [K]
         Phred scores in use, ascending.
-    first : [2, CLASSES, K]
-        Reads by number, class, and quality of the first base.
+    first : [2, RUN_CLASSES + 1, CLASSES, K]
+        Reads by number, longest homopolymer that they read past (0: none),
+        class, and quality of the first base.
     next : [2, CLASSES, B, K, K]
         Pairs of successive qualities by bin of the second one's cycle.
-    next_after_run : [2, AFTER_STATES, K, K]
+    next_after_run : [2, CLASSES, AFTER_STATES, K, K]
         The same shortly after homopolymers, where `next` does not count:
         classes of their length, and of the distance within these.
     bases, mismatches : [2, B, K]
@@ -153,9 +161,9 @@ class Profile:
 def _shapes(scores: int, bins: int) -> dict[str, tuple[int, ...]]:
     return {
         "qualities": (scores,),
-        "first": (2, CLASSES, scores),
+        "first": (2, RUN_CLASSES + 1, CLASSES, scores),
         "next": (2, CLASSES, bins, scores, scores),
-        "next_after_run": (2, AFTER_STATES, scores, scores),
+        "next_after_run": (2, CLASSES, AFTER_STATES, scores, scores),
         "bases": (2, bins, scores),
         "mismatches": (2, bins, scores),
         "bases_after_run": (AFTER_STATES, scores),
@@ -293,7 +301,7 @@ def _checked(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str,
     qualities = checked["qualities"].astype(np.int64)
     if qualities[-1] >= QUALITIES or (np.diff(qualities) <= 0).any():
         _refuse(path, f"its qualities do not ascend, or pass {QUALITIES - 1}")
-    if not (checked["first"].any(axis=(1, 2)).all() and checked["lengths"][:, 1:].any()):
+    if not (checked["first"].any(axis=(1, 2, 3)).all() and checked["lengths"][:, 1:].any()):
         _refuse(path, "holds no reads")
     if not checked["inserts"].any():
         _refuse(path, "holds no pairs of reads")

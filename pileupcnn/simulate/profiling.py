@@ -98,7 +98,7 @@ def learn_profile(
             progress(done, total)
         elsewhere = scanner.skipped["mate on another contig"]
     profile = tally.profile(name, elsewhere)
-    if not (profile.first.any(axis=(1, 2)).all() and profile.inserts.any()):
+    if not (profile.first.any(axis=(1, 2, 3)).all() and profile.inserts.any()):
         raise InputError(
             f"{reads[0]}: no properly paired reads with MAPQ {MIN_MAPPING_QUALITY} or more in the "
             "regions; give others with --regions"
@@ -310,7 +310,7 @@ class _Tally:
         counts = self.profiler.counts
         self.reads[READS.index("elsewhere")] = np.uint64(elsewhere)
         present = np.flatnonzero(
-            counts["first"].any(axis=(0, 1))
+            counts["first"].any(axis=(0, 1, 2))
             | counts["bases"].any(axis=(0, 1))
             | counts["next"].any(axis=(0, 1, 2, 3))
         )
@@ -318,13 +318,13 @@ class _Tally:
             present = np.array([QUALITIES - 1])
         longest = int(np.flatnonzero(self.lengths.any(axis=0)).max(initial=1))
         bins = min(-(-longest // CYCLE_BIN), CYCLE_BINS)
-        across = np.ix_(present, present)
+        rows, columns = np.ix_(present, present)
         return Profile(
             name=name,
             qualities=present.astype(np.uint64),
-            first=counts["first"][:, :, present],
-            next=counts["next"][:, :, :bins][(..., *across)],
-            next_after_run=counts["next_after_run"][(..., *across)],
+            first=counts["first"][..., present],
+            next=counts["next"][:, :, :bins][..., rows, columns],
+            next_after_run=counts["next_after_run"][..., rows, columns],
             bases=counts["bases"][:, :bins, present],
             mismatches=counts["mismatches"][:, :bins, present],
             bases_after_run=counts["bases_after_run"][:, present],

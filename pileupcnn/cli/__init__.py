@@ -31,6 +31,7 @@ COMMANDS = (
     "train",
     "profile",
     "simulate",
+    "plant",
 )
 """Each is the function of that name in the module of that name, with _ for -."""
 

@@ -101,6 +101,12 @@ def test_a_profile_comes_out_again(name: str, reference: Path, tmp_path: Path) -
     chance = profile_tables(wanted, 1.0, 1.0).slips[0, units].sum(axis=1)
     reads = found.stutter[0, units].sum(axis=1)
     assert slipped == pytest.approx(float((chance * reads).sum() / reads.sum()), rel=0.4)
+    if name == "hiseqx":  # there are errors enough to compare contexts
+        rates = [
+            p.context.sum(axis=0) / p.context.sum(axis=(0, 3))[:, :, None] for p in (found, wanted)
+        ]
+        errors = [rate[:, ~np.eye(4, dtype=bool)].ravel() for rate in rates]
+        assert np.corrcoef(*errors)[0, 1] > 0.8
     assert found.share("unmarked") == pytest.approx(wanted.share("unmarked"), abs=0.05)
     assert found.clips[:, 20:].sum() / found.clips.sum() == pytest.approx(
         wanted.clips[:, 20:].sum() / wanted.clips.sum(), abs=0.02
@@ -115,6 +121,8 @@ def test_tables_are_chances() -> None:
             assert np.isfinite(table).all()
             assert (np.diff(table, axis=-1) >= 0).all()
             assert (table[..., -1] > 1).all()
+        assert tables.accepted.min() > 0
+        assert tables.accepted.max(axis=0) == pytest.approx(np.ones((16, 4)))
         # what is read in error is never the true base
         steps = np.diff(np.minimum(tables.wrong, 1), axis=-1, prepend=0)
         assert steps[:, :, range(4), range(4)].max() < 1e-6

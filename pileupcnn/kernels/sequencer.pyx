@@ -18,6 +18,8 @@ from pileupcnn.kernels.profile import CYCLE_BIN, MAX_UNITS, QUALITY_GROUPS
 cdef int _BIN = CYCLE_BIN, _MAX_UNITS = MAX_UNITS
 cdef int _LOW = QUALITY_GROUPS[0], _HIGH = QUALITY_GROUPS[1]
 
+cdef int _TRIES = 8  # draws of a quality until one is kept
+
 # what Illumina's reads show past the end of a short fragment
 cdef bytes _READ_1 = b"AGATCGGAAGAGCACACGTCTGAACTCCAGTCAC"
 cdef bytes _READ_2 = b"AGATCGGAAGAGCGTCGTGTAGGGAAAGAGTGTA"
@@ -75,7 +77,7 @@ cdef class Sequencer:
     cdef int scores_in_use, bins, quality_bins, classes
     cdef double insertion, deletion
     cdef const uint8_t[::1] qualities
-    cdef const float[:, :, ::1] class_chance, first, rate, factor
+    cdef const float[:, :, ::1] class_chance, first, rate, factor, accepted
     cdef const float[:, :, :, :, ::1] following, after
     cdef const float[:, :, :, ::1] wrong
     cdef const float[::1] after_factor
@@ -98,6 +100,7 @@ cdef class Sequencer:
             self.scores_in_use, self.classes = len(tables.qualities), tables.classes.shape[2]
             self.quality_bins = tables.next.shape[2]
         self.rate, self.factor, self.wrong = tables.rate, tables.factor, tables.wrong
+        self.accepted = tables.accepted
         self.bins = tables.rate.shape[1]
         self.after_factor = tables.after_factor
         self.insertion, self.deletion = tables.insertion, tables.deletion
@@ -206,7 +209,7 @@ cdef class Sequencer:
         cdef int64_t skipped_to = -1
         cdef int32_t cycle, repeat, extra = 0, change, adapter = 0
         cdef int cls = 0, previous = -1, score, bin_, place, group, one = 4, other = 4, code, read
-        cdef int strand = 1 if reverse else 0
+        cdef int strand = 1 if reverse else 0, tries
         cdef bint own
         cdef double u, chance
         cdef uint64_t origin
@@ -277,7 +280,14 @@ cdef class Sequencer:
             if own and at >= 0 and cycle >= self.distance[strand, at] + self.least_run:
                 place = self.state[strand, at]
             if self.chain:
-                score = self._next_score(number, cls, cycle, place, previous, uniform(&state))
+                for tries in range(_TRIES):
+                    score = self._next_score(number, cls, cycle, place, previous, uniform(&state))
+                    byte = self.qualities[score]
+                    group = 0 if byte < _LOW else 1 if byte < _HIGH else 2
+                    if one > 3 or other > 3 or (
+                        uniform(&state) < self.accepted[group, 4 * other + one, code]
+                    ):
+                        break
                 previous = score
                 byte = self.qualities[score]
                 self.score[cycle] = byte

@@ -107,6 +107,9 @@ class ErrorTables:
         None, with the others, where qualities come from elsewhere.
     next : float32 [2, classes, B, K, K], or None
     after : float32 [2, classes, AFTER_STATES, K, K], or None
+    accepted : float32 [3, 16, 4]
+        Chance that a quality drawn is kept, by its group, two bases before,
+        and base; else another one is drawn, so that contexts have their mix.
     rate : float32 [2, B, SCORES]
         Substitution errors per base by read number, bin of cycles, quality.
     factor : float32 [3, 16, 4]
@@ -126,6 +129,7 @@ class ErrorTables:
     first: Table | None
     next: Table | None
     after: Table | None
+    accepted: Table
     rate: Table
     factor: Table
     wrong: Table
@@ -160,6 +164,7 @@ def plain_tables(
         first=None,
         next=None,
         after=None,
+        accepted=np.ones((3, 16, 4), np.float32),
         rate=_table(np.broadcast_to(claimed, (2, 1, SCORES))),
         factor=np.ones((3, 16, 4), np.float32),
         wrong=_table(np.broadcast_to(_cumulative(_SUBSTITUTION), (3, 16, 4, 4))),
@@ -191,6 +196,7 @@ def profile_tables(profile: Profile, stutter_scale: float, error_scale: float) -
         first=_cumulative(first + first.sum(axis=1, keepdims=True) * 1e-6),
         next=_transitions(profile.next),
         after=_after(profile),
+        accepted=_accepted(profile),
         rate=_table(_bounded(error_scale * rate)),
         factor=factor,
         wrong=wrong,
@@ -273,12 +279,22 @@ def _contexts(profile: Profile) -> tuple[Table, Table]:
     rate = errors.sum(axis=(1, 2, 3)) / np.maximum(total.sum(axis=(1, 2)), 1)
     expected = total * rate[:, None, None]
     factor = (errors.sum(axis=3) + _PRIOR_CONTEXT) / (expected + _PRIOR_CONTEXT)
-    # low qualities prefer some contexts, but are drawn for any
-    usual = total.sum(axis=0) / max(total.sum(), 1)
-    factor /= (factor * usual).sum(axis=(1, 2), keepdims=True)
+    factor /= (factor * total).sum(axis=(1, 2), keepdims=True) / np.maximum(
+        total.sum(axis=(1, 2), keepdims=True), 1
+    )
     pooled = errors.sum(axis=1, keepdims=True) + _PRIOR_CONTEXT * _SUBSTITUTION
     pooled /= pooled.sum(axis=3, keepdims=True)
     return _table(factor), _cumulative(errors + _PRIOR_CONTEXT * pooled)
+
+
+def _accepted(profile: Profile) -> Table:
+    """How much each group of qualities prefers a context, against the most preferred one."""
+    total = profile.context.astype(float).sum(axis=3)
+    # of the context's bases, the group's share; leaning on its share in all
+    usual = total.sum(axis=(1, 2), keepdims=True) / max(total.sum(), 1)
+    share = (total + _PRIOR_BASES * usual) / (total.sum(axis=0) + _PRIOR_BASES)
+    preference = share / np.maximum(usual, 1e-300)
+    return _table(preference / np.maximum(preference.max(axis=0), 1e-300))
 
 
 def _after_factor(profile: Profile) -> Table:

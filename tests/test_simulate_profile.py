@@ -17,16 +17,12 @@ from pileupcnn.kernels.sequencer import Sequencer
 from pileupcnn.regions import Region
 from pileupcnn.simulate.donor import Donor, Segment
 from pileupcnn.simulate.errors import PCR, plain_tables, profile_tables, unevenness
+from pileupcnn.simulate.library import SequencingSettings, plan_library
 from pileupcnn.simulate.population import PopulationSettings, invent
 from pileupcnn.simulate.profile import UNITS, Profile, load_profile
 from pileupcnn.simulate.profiling import learn_profile
 from pileupcnn.simulate.qualities import PlainQualities
-from pileupcnn.simulate.reads import (
-    SequencingSettings,
-    make_template,
-    plan_library,
-    simulate_fastq,
-)
+from pileupcnn.simulate.reads import make_template, simulate_fastq
 from pileupcnn.simulate.repeats import find_repeats
 
 needs_bwa = pytest.mark.skipif(shutil.which("bwa") is None, reason="needs bwa (apt install bwa)")

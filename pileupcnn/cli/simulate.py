@@ -65,7 +65,7 @@ def run_simulate(
         File of ``pileupcnn profile``, or a built-in one's name.
     depth, read_length, insert_mean, insert_sd, error_scale, pcr, stutter_scale, foreign_rate, \
 duplicate_rate, imbalance, low_mapping_quality
-        As `pileupcnn.simulate.reads.SequencingSettings`.
+        As `pileupcnn.simulate.library.SequencingSettings`.
     qualities_from : str, optional
         BAM or CRAM (with ``:region``) whose quality strings are used.
     mask : bool
@@ -89,8 +89,8 @@ duplicate_rate, imbalance, low_mapping_quality
         For everything a user can mend.
     """
     from pileupcnn.simulate.donor import DonorSettings
+    from pileupcnn.simulate.library import SequencingSettings
     from pileupcnn.simulate.population import PopulationSettings
-    from pileupcnn.simulate.reads import SequencingSettings
     from pileupcnn.simulate.run import Simulation, simulate
 
     if population is None:

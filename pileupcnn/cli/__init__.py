@@ -29,7 +29,9 @@ COMMANDS = (
     "postprocess-variants",
     "workflow",
     "train",
+    "profile",
     "simulate",
+    "plant",
 )
 """Each is the function of that name in the module of that name, with _ for -."""
 

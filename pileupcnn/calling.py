@@ -59,6 +59,8 @@ class Statistics:
         `dropped` are candidates whose image would leave the contig.
     matches, mismatches : int
         Aligned bases like the reference, or not.
+    labels : Counter of str
+        What was found of the truth, if there was one; as in `labels.Labels`.
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -70,6 +72,7 @@ class Statistics:
     dropped: int = 0
     matches: int = 0
     mismatches: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Statistics) -> None:
         """Add another block's."""
@@ -82,6 +85,7 @@ class Statistics:
         self.dropped += other.dropped
         self.matches += other.matches
         self.mismatches += other.mismatches
+        self.labels.update(other.labels)
 
     @property
     def gil_share(self) -> float:

@@ -71,6 +71,8 @@ class RunExamples:
 
     Attributes
     ----------
+    run : tuple of Region
+        Its partitions.
     reads : ReadBatch
     candidates : CandidateBatch
     plan : ImagePlan
@@ -79,6 +81,7 @@ class RunExamples:
         Bases under the reads and the images.
     """
 
+    run: tuple[Region, ...]
     reads: ReadBatch
     candidates: CandidateBatch
     plan: ImagePlan
@@ -174,5 +177,5 @@ class ExampleMaker(Closing):
         candidates = find_candidates(reads, run, window, self.settings.candidates)
         plan = plan_images(candidates)
         return RunExamples(
-            reads, candidates, plan, window, self._drawer, self.settings.pileup.shape
+            run, reads, candidates, plan, window, self._drawer, self.settings.pileup.shape
         )

@@ -19,6 +19,7 @@ from pileupcnn.examples import ExampleSettings
 from pileupcnn.model import save_bundle
 from pileupcnn.pileup import PileupSpec
 from pileupcnn.reads import ReadSettings
+from pileupcnn.realign import RealignSettings
 
 
 class PlaceClassifier:
@@ -57,11 +58,18 @@ class SureClassifier(PlaceClassifier):
         return np.array([(doubt, doubt, 1 - 2 * doubt) for doubt in doubts], np.float32)
 
 
-def make_bundle(path: Path, *, partition_size: int, spec: PileupSpec | None = None) -> Path:
+def make_bundle(
+    path: Path,
+    *,
+    partition_size: int,
+    spec: PileupSpec | None = None,
+    realign: RealignSettings | None = None,
+) -> Path:
     """A model bundle that only says what images it wants."""
     settings = ExampleSettings(
         reads=ReadSettings(partition_size=partition_size),
         pileup=spec or PileupSpec(height=20, width=31),
+        realign=realign,
     )
     save_bundle(
         path,

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pysam
 import pytest
 from stages import (
     ImageClassifier,
@@ -35,7 +36,9 @@ from pileupcnn.cli.call import run_call
 from pileupcnn.cli.call_variants import run_call_variants
 from pileupcnn.cli.make_examples import run_make_examples
 from pileupcnn.cli.postprocess_variants import run_postprocess_variants
+from pileupcnn.datasets import pack_examples
 from pileupcnn.errors import InputError, ModelError, OptionError, OutputError, PileupCNNError
+from pileupcnn.labels import Scheme
 from pileupcnn.messages.convert import (
     decode_call,
     decode_variant,
@@ -46,6 +49,7 @@ from pileupcnn.messages.convert import (
     variant_to_site,
 )
 from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.realign import RealignSettings
 from pileupcnn.tfrecords import RecordWriter, read_records
 
 Show = Callable[[str], None]
@@ -338,6 +342,120 @@ def test_labels_are_those_of_training(tmp_path: Path, inputs: Inputs, testdata: 
         labels[example.label] += 1
     assert sum(labels.values()) == statistics.records > 100
     assert min(labels[0], labels[1], labels[2]) > 5
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("labeler", ["haplotype", "positional"])
+def test_golden_training_examples_are_made_from_the_reads(
+    tmp_path: Path,
+    shared: Path,
+    golden: Path,
+    read_examples: ModuleType,
+    labeler: Scheme,
+    show: Show,
+) -> None:
+    data = shared / "data" / "NA12878_HiSeq_50x_hg19_chr20"
+    bundle = make_bundle(
+        tmp_path / "bundle", partition_size=1_000, spec=PileupSpec(), realign=RealignSettings()
+    )
+    truth = data / "test_nist.b37_chr20_100kbp_at_10mb.vcf.gz"
+    statistics = run_make_examples(
+        data / "ucsc.hg19.chr20.unittest.fasta.gz",
+        [data / "NA12878_S1.chr20.10_10p1mb.bam"],
+        tmp_path / "examples.tfrecord.gz",
+        truth=truth,
+        confident=truth.with_name("test_nist.b37_chr20_100kbp_at_10mb.bed"),
+        labeler=labeler,
+        regions=["chr20:10,000,000-10,010,000"],
+        model=bundle,
+        threads=2,
+    )
+
+    def decoded(path: Path) -> list[dict[str, Any]]:
+        examples = map(read_examples.parse_example, read_examples.records(path))
+        found = [dict(example) for example in examples]
+        for example in found:
+            (variant,) = example["variant/encoded"][1]
+            example["variant/encoded"] = read_examples.parse_variant(variant)
+        return found
+
+    wanted = decoded(golden / "golden.training_examples.tfrecord.gz")
+    found = decoded(tmp_path / "examples.tfrecord.gz")
+    equal = sum(one == other for one, other in zip(found, wanted, strict=True))
+    show(f"golden training examples, labels of {labeler}: {equal}/{len(wanted)} from the reads")
+    assert equal == len(wanted) == 49
+    counts = {"candidates": 49, "not confident": 29, "false": 1}
+    if labeler == "haplotype":
+        counts |= {"truth": 48, "missed": 0, "alleles found": 84, "alleles missed": 0}
+    assert statistics.labels == counts
+
+
+def test_labels_are_classes(tmp_path: Path, inputs: Inputs, testdata: Path) -> None:
+    """The truth of the test data has no field for this, so one is added."""
+    with pysam.VariantFile(str(testdata / "truth.vcf.gz")) as truth:
+        truth.header.info.add("kind", 1, "String", "Class")
+        with pysam.VariantFile(str(tmp_path / "t.vcf.gz"), "wz", header=truth.header) as typed:
+            for record in truth:
+                record.info["kind"] = "odd" if record.start % 2 else "even"
+                typed.write(record)
+    pysam.tabix_index(str(tmp_path / "t.vcf.gz"), preset="vcf")
+    options = {
+        "truth": tmp_path / "t.vcf.gz",
+        "confident": testdata / "confident.bed",
+        "classes": "none,odd,even",
+        "classes_field": "kind",
+    }
+    run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", **options)
+    labels: Counter[int] = Counter()
+    for example in read_examples(tmp_path / "e.tfrecord"):
+        site = variant_to_site(decode_variant(example.variant))
+        assert site.genotype == (-1, -1)
+        assert example.label in (0, 1 if site.start % 2 else 2)
+        labels[example.label] += 1
+    assert min(labels[0], labels[1], labels[2]) > 5
+    assert len(pack_examples([tmp_path / "e.tfrecord"], tmp_path / "store")) == labels.total()
+    with pytest.raises(InputError, match="'odd' in INFO field kind, not one of none, even"):
+        run_make_examples(
+            **inputs, examples=tmp_path / "f.tfrecord", **{**options, "classes": "none,even"}
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": "a,b"}, "go together"),
+        ({"classes_field": "kind"}, "go together"),
+        ({"classes": "a", "classes_field": "kind"}, "give two or 3 names"),
+        ({"classes": "a,b,c,d", "classes_field": "kind"}, "give two or 3 names"),
+        ({"classes": "a,b,a", "classes_field": "kind"}, "all different"),
+        ({"classes": "a,b,", "classes_field": "kind"}, "all different"),
+        ({"classes": "a,b", "classes_field": "kind", "labeler": "positional"}, "leave one"),
+    ],
+)
+def test_wrong_classes(
+    tmp_path: Path, inputs: Inputs, testdata: Path, options: dict[str, str], message: str
+) -> None:
+    truth = {"truth": testdata / "truth.vcf.gz", "confident": testdata / "confident.bed"}
+    with pytest.raises(OptionError, match=message):
+        run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", **truth, **options)
+    with pytest.raises(OptionError, match="are for labels"):
+        run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", labeler="haplotype")
+
+
+def test_partitions_of_labelled_examples_are_those_of_the_regions(
+    tmp_path: Path, inputs: Inputs, testdata: Path
+) -> None:
+    """A small confident region takes nothing from an image that it labels."""
+    (tmp_path / "small.bed").write_text("ctg1\t1030\t9970\n")
+    truth = {"truth": testdata / "truth.vcf.gz", "confident": tmp_path / "small.bed"}
+    run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", **truth)
+    run_make_examples(**inputs, examples=tmp_path / "all.tfrecord")
+    known = {e.image.tobytes() for e in read_examples(tmp_path / "all.tfrecord")}
+    found = list(read_examples(tmp_path / "e.tfrecord"))
+    assert len(found) > 5
+    for example in found:
+        assert example.image.tobytes() in known
+        assert 1030 <= decode_variant(example.variant).start < 9970
 
 
 def test_the_same_bytes_for_any_threads(tmp_path: Path, inputs: Inputs) -> None:

@@ -156,6 +156,16 @@ class TestDrawing:
         assert changed.runs != first.runs
         assert np.array_equal(changed.label, first.label)
 
+    def test_labels_by_position_are_another_store(self, run: TrainingRun, tmp_path: Path) -> None:
+        """The labels are the same: this truth is written as the candidates are."""
+        both = [
+            draw_store([run], tmp_path, SETTINGS, scheme=scheme)
+            for scheme in ("haplotype", "positional")
+        ]
+        assert both[0].runs != both[1].runs
+        assert np.array_equal(both[0].start, both[1].start)
+        assert np.array_equal(both[0].label, both[1].label)
+
     def test_a_failure_leaves_no_run(self, run: TrainingRun, tmp_path: Path) -> None:
         broken = tmp_path / "truth.vcf.gz"
         shutil.copy(run.truth, broken)
@@ -363,6 +373,8 @@ class TestCommand:
             run_train(output=tmp_path, data=tmp_path / "t", width=100)
         with pytest.raises(OptionError, match="give --data"):
             run_train(output=tmp_path, width=101)
+        with pytest.raises(OptionError, match="--labeler is for --data"):
+            run_train(output=tmp_path, labeler="positional")
         with pytest.raises(InputError, match="draw the store again"):
             run_train(output=tmp_path)
 

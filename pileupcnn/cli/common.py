@@ -70,6 +70,13 @@ threads_option = click.option(
     help="Threads in all, TensorFlow's too.",
 )
 
+labeler_option = click.option(
+    "--labeler",
+    type=click.Choice(["haplotype", "positional"]),
+    help="How candidates get their true genotypes: variants near each other compared as "
+    "sequences, or each by position and alleles.  [default: haplotype]",
+)
+
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
 
 network_options = _together(
@@ -256,6 +263,9 @@ def summary(statistics: Statistics, results: str) -> list[str]:
         f"reads skipped: {skipped or 'none'}",
         f"candidates: {statistics.candidates:,}, {results}: {statistics.records:,}",
     ]
+    if statistics.labels:
+        found = ", ".join(f"{value:,} {name}" for name, value in statistics.labels.items())
+        lines.append(f"truth and candidates: {found}")
     if statistics.dropped:
         lines.append(f"candidates dropped at contig ends: {statistics.dropped:,}")
     return lines

@@ -30,6 +30,7 @@ COMMANDS = (
     "workflow",
     "train",
     "simulate",
+    "evaluate",
 )
 """Each is the function of that name in the module of that name, with _ for -."""
 

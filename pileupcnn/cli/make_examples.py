@@ -80,6 +80,7 @@ def run_make_examples(
     from pileupcnn.errors import OptionError
     from pileupcnn.labels import DEFAULT_SCHEME
     from pileupcnn.model import DEFAULT_MODEL, load_bundle
+    from pileupcnn.simulate.run import refuse_scoring
     from pileupcnn.stages.make_examples import ExampleRun
 
     example_files, candidate_files = _outputs(examples, candidates, task)
@@ -93,6 +94,8 @@ def run_make_examples(
     inputs = common.open_inputs(ref, reads, settings, sample, regions)
     known, wanted = None, inputs.regions
     if truth is not None and confident is not None:
+        for path in reads:
+            refuse_scoring(path)
         known, wanted = _labelled(
             Path(truth), Path(confident), inputs, settings.reads.partition_size
         )

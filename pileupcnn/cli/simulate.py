@@ -30,6 +30,7 @@ def run_simulate(
     sample: str = "SIM",
     seed: int = 1,
     threads: int = 1,
+    for_scoring: bool = False,
 ) -> bool:
     """Simulate a donor and its aligned reads.
 
@@ -60,6 +61,9 @@ def run_simulate(
     sample : str
     seed : int
     threads : int
+    for_scoring : bool
+        Whether held-out regions are simulated all the same; training refuses
+        such a donor.
 
     Returns
     -------
@@ -100,6 +104,7 @@ def run_simulate(
         qualities_from=qualities_from,
         sample=sample,
         seed=seed,
+        for_scoring=for_scoring,
     )
     cache = output.absolute().parent / "bwa-index" if bwa_index is None else Path(bwa_index)
     return simulate(simulation, output, cache, threads)
@@ -152,6 +157,11 @@ def run_simulate(
     "--mask/--no-mask",
     default=True,
     help="Leave out the GRCh38 regions held out for testing [default: --mask].",
+)
+@click.option(
+    "--for-scoring",
+    is_flag=True,
+    help="Cover regions held out for testing, too; nothing can be trained on the donor.",
 )
 @click.option("--bwa-index", help="Folder for bwa's index [default: bwa-index beside --output].")
 @click.option("--sample", default="SIM", show_default=True)

@@ -18,14 +18,16 @@ from hypothesis import strategies as st
 
 from pileupcnn.cli.evaluate import run_evaluate, summary_line
 from pileupcnn.errors import InputError, OptionError
-from pileupcnn.evaluate import matching
+from pileupcnn.evaluate import matching, reading
 from pileupcnn.evaluate.contexts import contexts
 from pileupcnn.evaluate.evaluation import evaluate, judge, read_confident
 from pileupcnn.evaluate.matching import Judged
 from pileupcnn.evaluate.primitives import slices
+from pileupcnn.evaluate.reading import VariantStream
 from pileupcnn.evaluate.report import SUMMARY_COLUMNS, Report
 from pileupcnn.evaluate.summary import Summary, size_class
 from pileupcnn.labels import ConfidentRegions
+from pileupcnn.reference import Reference
 from pileupcnn.regions import Region
 
 Row = tuple[int, str, str, str]
@@ -537,6 +539,14 @@ def test_bad_input(bench: Bench, tmp_path: Path) -> None:
         evaluate(nobody, nobody, ref, None)
     with pytest.raises(InputError, match="cannot be opened"):
         evaluate(tmp_path / "none.vcf", nobody, ref, None)
+    (tmp_path / "bare.vcf").write_text(
+        "##fileformat=VCFv4.2\n"
+        '##FORMAT=<ID=GT,Number=1,Type=String,Description="">\n'
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\n"
+        "z\t3\t.\tC\tT\t.\t.\t.\tGT\t0/1\n"
+    )
+    with pytest.raises(InputError, match="it names z and the reference c"):
+        evaluate(tmp_path / "bare.vcf", tmp_path / "bare.vcf", ref, None)
     (tmp_path / "text.vcf").write_text("no VCF\n")
     with pytest.raises(InputError, match="cannot be opened"):
         evaluate(tmp_path / "text.vcf", nobody, ref, None)
@@ -553,6 +563,36 @@ def test_files_without_index_in_another_order(tmp_path: Path) -> None:
     straight = write_vcf(tmp_path / "c.vcf", [lines[2], lines[0]], contigs=["c", "d"])
     counts = evaluate(indexed, straight, ref, None).counts()
     assert (counts.truth_tp, counts.errors) == (2, 0)
+
+
+def test_truth_is_read_around_the_confident_regions_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MARGIN", 10)
+    bases = "".join(random.Random(3).choices("ACGT", k=400))
+    ref = write_fasta(tmp_path / "ref.fa", c=bases)
+    deletion = (45, bases[45:155], bases[45], "0/1")  # found from both sides
+    others = [(i, bases[i], "ACGT"["CGTA".index(bases[i])], "0/1") for i in (5, 165, 220, 300)]
+    plain = write_vcf(tmp_path / "truth.vcf", sorted([deletion, *others]))
+    indexed = pysam.tabix_index(str(plain), preset="vcf", force=True, keep_original=True)
+    confident = ConfidentRegions([Region("c", 30, 60), Region("c", 150, 170)])
+    with Reference(ref) as reference, VariantStream(indexed, reference, "it", confident) as stream:
+        assert [row.position for row in stream.of("c")] == [45, 165]
+    whole = evaluate(plain, indexed, ref, confident)
+    around = evaluate(indexed, plain, ref, confident)
+    assert whole.counts() == around.counts()
+    assert whole.counts().truth_tp == 2
+
+
+def test_summaries_add_up(testdata: Path) -> None:
+    truth, ref = testdata / "truth.vcf.gz", testdata / "ref.fa"
+    one = evaluate(truth, truth, ref, None)
+    both = Summary()
+    for _ in range(2):
+        both.update(evaluate(truth, truth, ref, None))
+    assert both.counts("SNP").truth_tp == 2 * one.counts("SNP").truth_tp
+    assert both.curve("QUAL", "SNP") == one.curve("QUAL", "SNP")
+    assert both.ratio("truth", "SNP", "ti", "tv") == one.ratio("truth", "SNP", "ti", "tv")
 
 
 KEY_REFERENCES = {

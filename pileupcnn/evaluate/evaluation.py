@@ -41,7 +41,7 @@ def judge(
     """
     with (
         Reference(ref) as reference,
-        VariantStream(truth, reference, "--truth") as ours,
+        VariantStream(truth, reference, "--truth", confident) as ours,
         VariantStream(calls, reference, "--calls") as theirs,
     ):
         if confident is not None:

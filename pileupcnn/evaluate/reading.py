@@ -12,11 +12,17 @@ import pysam
 from pileupcnn.errors import InputError
 from pileupcnn.evaluate.primitives import Primitive, slices
 from pileupcnn.genotypes import Genotype
+from pileupcnn.labels import ConfidentRegions
 from pileupcnn.reference import Reference
+from pileupcnn.regions import Region, merge
 from pileupcnn.resources import Closing
 
 MAX_ALLELE = 1000
 """Longest allele in bp; records with longer ones are left out, as `rtg vcfeval` does."""
+
+
+MARGIN = 10_000
+"""bp around the confident regions in which truth is read: more than variants reach."""
 
 
 class VariantStream(Closing):
@@ -34,6 +40,9 @@ class VariantStream(Closing):
     reference : Reference
     what : str
         Name of the option that gave it, for messages.
+    near : ConfidentRegions, optional
+        If the file has an index, only what lies within `MARGIN` of these is
+        read.
 
     Attributes
     ----------
@@ -50,11 +59,19 @@ class VariantStream(Closing):
         reference.
     """
 
-    def __init__(self, path: str | Path, reference: Reference, what: str) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        reference: Reference,
+        what: str,
+        near: ConfidentRegions | None = None,
+    ) -> None:
         self.path, self.records = Path(path), 0
         self.too_long = self.outside = 0
         self._reference, self._what = reference, what
+        self._near = near
         self._next: pysam.VariantRecord | None = None
+        self._foreign = ""
         try:
             self._file = pysam.VariantFile(str(path))
         except (OSError, ValueError) as error:
@@ -74,18 +91,22 @@ class VariantStream(Closing):
         self._indexed = self._file.index is not None
         # names in the header without a record are not in a .tbi, and the other way round
         known = {*header.contigs, *(self._file.index or ())}
-        if known.isdisjoint(self._reference.lengths):
-            ours = ", ".join(itertools.islice(self._reference.lengths, 3))
-            theirs = ", ".join(itertools.islice(header.contigs, 3)) or "none"
-            raise InputError(
-                f"{self.path}: no contig in common, it names {theirs} and the reference {ours}; "
-                "give files of one assembly (20 and chr20 are different names)"
-            )
-        self._known = known
+        if known and known.isdisjoint(self._reference.lengths):
+            raise self._stranger(header.contigs)
+        # without names in the header only the records tell
+        self._known = known or set(self._reference.lengths)
         self._rows: Iterator[pysam.VariantRecord] = iter(())
         if not self._indexed:
             self._rows = iter(self._file)
             self._advance()
+
+    def _stranger(self, names: Iterable[str]) -> InputError:
+        ours = ", ".join(itertools.islice(self._reference.lengths, 3))
+        theirs = ", ".join(itertools.islice(names, 3))
+        return InputError(
+            f"{self.path}: no contig in common, it names {theirs} and the reference {ours}; "
+            "give files of one assembly (20 and chr20 are different names)"
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -130,18 +151,31 @@ class VariantStream(Closing):
                 yield self._next
                 self._advance()
             return
+        last = 0
         try:
-            for record in self._file.fetch(contig):
-                self.records += 1
-                yield record
+            for start, end in self._spans(contig):
+                for record in self._file.fetch(contig, start, end):
+                    if record.start >= last:  # a long one is found again
+                        self.records += 1
+                        yield record
+                last = end or 0
         except (OSError, ValueError) as error:
             raise self._damaged(contig, error) from error
+
+    def _spans(self, contig: str) -> list[tuple[int, int | None]]:
+        """Start and end of what is read of a contig of an indexed file."""
+        if self._near is None:
+            return [(0, None)]
+        own = [region for region in self._near.regions if region.contig == contig]
+        wide = [Region(contig, max(r.start - MARGIN, 0), r.end + MARGIN) for r in own]
+        return [(region.start, region.end) for region in merge(wide, [contig])]
 
     def _advance(self) -> None:
         """Read the next record of a file without index that is on a contig of the reference."""
         try:
             self._next = next(self._rows, None)
             while self._next is not None and self._next.contig not in self._reference.lengths:
+                self._foreign = self._next.contig
                 self._next = next(self._rows, None)
         except (OSError, ValueError) as error:
             raise self._damaged(self._next.contig if self._next else "start", error) from error
@@ -158,8 +192,11 @@ class VariantStream(Closing):
         Raises
         ------
         InputError
-            If a file without index has contigs in another order.
+            If a file without index has contigs in another order, or none of
+            the reference.
         """
+        if self._foreign and not self.records:
+            raise self._stranger([self._foreign])
         if self._next is not None:
             raise InputError(
                 f"{self.path}: {self._next.contig} comes later than in the reference; compress "

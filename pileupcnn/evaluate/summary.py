@@ -212,6 +212,16 @@ class Summary:
             counts[1] += wrong
             counts[2] += 10 ** (-quality / 10)
 
+    def update(self, other: Summary) -> None:
+        """Take in the counts of another comparison."""
+        other._close(list(other._open))
+        for stratum, counts in other.strata.items():
+            self.strata[stratum] += counts
+        self.traits += other.traits
+        for name, values in other.scores.items():
+            _add_rows(self.scores.setdefault(name, {}), values)
+        _add_rows(self._by_gq, other._by_gq)
+
     def counts(
         self,
         kind: Kind | None = None,
@@ -252,7 +262,7 @@ class Summary:
     def reliability(
         self, bins: Sequence[tuple[int, int | None]] = RELIABILITY_BINS
     ) -> list[Reliability]:
-        """Called records by GQ; empty where calls have none."""
+        """Called records by GQ, bin by bin; empty where calls have none."""
         self._close(list(self._open))
         if not self._by_gq:
             return []
@@ -266,6 +276,12 @@ class Summary:
             records, wrong, expected = (sum(row[i] for row in inside) for i in range(3))
             rows.append(Reliability(least, below, int(records), int(wrong), expected))
         return rows
+
+
+def _add_rows(rows: dict[int, list[float]], others: dict[int, list[float]]) -> None:
+    for key, values in others.items():
+        own = rows.get(key, [0.0] * len(values))
+        rows[key] = [a + b for a, b in zip(own, values, strict=True)]
 
 
 def size_class(size: int) -> int:

@@ -448,6 +448,14 @@ def test_curve_and_reliability(bench: Bench) -> None:
     rows = {row.least: row for row in summary.reliability()}
     assert (rows[10].records, rows[10].wrong, rows[30].records) == (2, 1, 1)
     assert rows[10].expected == pytest.approx(2 * 10**-1.2)
+    # a truth variant is found as long as all calls are kept that give its haplotypes
+    calls = [line.format(3, "C", "G", 50, 30), line.format(4, "G", "T", 20, 40)]
+    summary = Summary()
+    summary.add(bench.judge(bases, [(2, "CG", "GT", "0/1")], calls))
+    assert summary.curve("QUAL", "SNP") == [(50, 0.0, 1.0), (20, 1.0, 1.0)]
+    assert summary.curve("GQ", "SNP") == [(40, 0.0, 1.0), (30, 1.0, 1.0)]
+    summary = Summary()
+    summary.add(variants)
     assert summary_line(summary).startswith("SNP truth 2 TP 2 FN 0 FP 1 F1 0.8")
 
 

@@ -44,6 +44,7 @@ Verdict = Literal["TP", "FN", "FP", "."]
 """``.`` is not counted: outside the confident regions."""
 
 Mismatch = Literal["", "gt", "al"]
+Scores = tuple[float | None, float | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -63,8 +64,9 @@ class Judged:
     inside : bool
         Whether it overlaps the confident regions.
     verdict : {"TP", "FN", "FP", "."}
-    weight : float
-        Truth variants found that a call stands for.
+    scores : tuple of float or None
+        QUAL and GQ; of truth variants that were found the lowest among the
+        calls that they were matched with.
     mismatch : {"", "gt", "al"}
         What is wrong with an FP: a missed truth variant has the same ALT
         (``gt``), or another one at the place (``al``).
@@ -80,7 +82,7 @@ class Judged:
     normal: frozenset[tuple[int, int, str]]
     inside: bool
     verdict: Verdict = "."
-    weight: float = 0.0
+    scores: Scores = (None, None)
     mismatch: Mismatch = ""
     context: Context = "other"
 
@@ -203,7 +205,10 @@ class _Chunk:
         variants: list[Judged] = []
         for (side, row), known in zip(rows, inside_list, strict=True):
             if self._fits(row):
-                variants.append(Judged(contig, side, row, *self._reach(row), known))
+                variant = Judged(contig, side, row, *self._reach(row), known)
+                if side == "calls":
+                    variant.scores = (row.quality, row.genotype_quality)
+                variants.append(variant)
             elif known:
                 raise InputError(
                     f"{contig}:{row.position + 1:,} {row.ref}>{','.join(row.alts)} of the {side}: "
@@ -391,11 +396,20 @@ def _found(matched: Sequence[Judged]) -> None:
     calls = [variant for variant in matched if variant.side == "calls"]
     for variant in truth:
         variant.verdict = "."
+    lowest = _lowest([variant.scores for variant in calls])
     for variant in counted:
-        variant.verdict = "TP"
+        variant.verdict, variant.scores = "TP", lowest
     for variant in calls:
         variant.verdict = "TP" if counted else "."
-        variant.weight = len(counted) / len(calls)
+
+
+def _lowest(scores: Sequence[Scores]) -> Scores:
+    """The lowest of each score; None if one lacks it."""
+    columns = [
+        [value for value in column if value is not None] for column in zip(*scores, strict=True)
+    ]
+    first, second = (min(own) if len(own) == len(scores) else None for own in columns)
+    return first, second
 
 
 def _simple_enough(group: list[Judged]) -> list[list[Judged]]:

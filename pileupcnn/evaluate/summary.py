@@ -171,9 +171,10 @@ class Summary:
             if variant.verdict != "." or variant.side == "calls":
                 self.strata[Stratum(kind, size, variant.context)].add(variant)
                 self._add_traits(variant, kind)
-            if variant.side == "calls" and variant.verdict != ".":
+            if variant.verdict != ".":
                 self._add_scores(variant, kind)
-                self._add_record(variant)
+                if variant.side == "calls":
+                    self._add_record(variant)
 
     def _add_traits(self, variant: Judged, kind: Kind) -> None:
         own = variant.primitive
@@ -184,14 +185,13 @@ class Summary:
             self.traits[variant.side, kind, "ti" if change in _TRANSITIONS else "tv"] += 1
 
     def _add_scores(self, variant: Judged, kind: Kind) -> None:
-        own = variant.primitive
-        for name, value in zip(SCORES, (own.quality, own.genotype_quality), strict=True):
+        if variant.verdict == "FN":
+            return
+        index = 0 if variant.side == "truth" else 1 if variant.verdict == "TP" else 2
+        for name, value in zip(SCORES, variant.scores, strict=True):
             if value is not None:
-                at = self.scores.setdefault((name, kind), {})
-                counts = at.setdefault(int(value), [0.0, 0.0, 0.0])
-                counts[0] += variant.weight
-                counts[1] += variant.verdict == "TP"
-                counts[2] += variant.verdict == "FP"
+                counts = self.scores.setdefault((name, kind), {})
+                counts.setdefault(int(value), [0, 0, 0])[index] += 1
 
     def _add_record(self, variant: Judged) -> None:
         """A record is wrong if a part of it is."""
@@ -256,7 +256,8 @@ class Summary:
         for value, counts in sorted(self.scores.get((score, kind), {}).items(), reverse=True):
             found, right, false = found + counts[0], right + counts[1], false + counts[2]
             recall = found / truth if truth else 1.0
-            points.append((value, recall, right / (right + false)))
+            precision = right / (right + false) if right + false else 1.0
+            points.append((value, recall, precision))
         return points
 
     def reliability(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pileupcnn.cli.simulate import run_simulate
 from pileupcnn.cli.simulate import simulate as command
+from pileupcnn.cli.train import run_train
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.reference import Reference
 from pileupcnn.regions import Region
@@ -34,6 +35,7 @@ from pileupcnn.simulate.population import MAX_INDEL, PopulationSettings, invent
 from pileupcnn.simulate.qualities import PlainQualities, sample_qualities
 from pileupcnn.simulate.reads import simulate_fastq
 from pileupcnn.simulate.repeats import find_repeats
+from pileupcnn.simulate.run import refuse_scoring
 from pileupcnn.simulate.variants import (
     DonorVariant,
     normalise,
@@ -507,6 +509,24 @@ def test_mask_keeps_held_out_bases_out(
         "one\t1000\t7000",
         "one\t17000\t29039",
     ]
+
+
+@needs_bwa
+def test_scoring_donors_cover_held_out_regions_and_are_not_trained_on(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pileupcnn.simulate.run.HELD_OUT", (Region("one", 8_000, 16_000),))
+    folder = tmp_path / "donor"
+    run_simulate(reference, folder, regions=["one"], depth=5, for_scoring=True)
+    with pysam.AlignmentFile(str(folder / "reads.bam")) as reads:
+        assert reads.count("one", 8_000, 16_000) > 50
+    data = tmp_path / "runs.tsv"
+    columns = ("reads", "ref", "truth", "confident")
+    paths = (folder / "reads.bam", reference, folder / "truth.vcf.gz", folder / "confident.bed")
+    data.write_text("\t".join(columns) + "\n" + "\t".join(map(str, paths)) + "\n")
+    with pytest.raises(InputError, match="--for-scoring"):
+        run_train(output=tmp_path / "model", data=data)
+    refuse_scoring(reference)
 
 
 @needs_bwa

@@ -32,6 +32,7 @@ COMMANDS = (
     "profile",
     "simulate",
     "plant",
+    "evaluate",
 )
 """Each is the function of that name in the module of that name, with _ for -."""
 

@@ -40,6 +40,7 @@ def run_simulate(
     seed: int = 1,
     threads: int = 1,
     quiet: bool = True,
+    for_scoring: bool = False,
 ) -> bool:
     """Simulate a donor and its aligned reads.
 
@@ -77,6 +78,9 @@ duplicate_rate, imbalance, low_mapping_quality
     threads : int
     quiet : bool
         Whether there is no progress bar.
+    for_scoring : bool
+        Whether held-out regions are simulated all the same; training refuses
+        such a donor.
 
     Returns
     -------
@@ -124,6 +128,7 @@ duplicate_rate, imbalance, low_mapping_quality
         qualities_from=qualities_from,
         sample=sample,
         seed=seed,
+        for_scoring=for_scoring,
     )
     cache = output.absolute().parent / "bwa-index" if bwa_index is None else Path(bwa_index)
     with progress_bar(show=not quiet, unit="read") as progress:
@@ -216,6 +221,11 @@ duplicate_rate, imbalance, low_mapping_quality
     "--mask/--no-mask",
     default=True,
     help="Leave out the GRCh38 regions held out for testing [default: --mask].",
+)
+@click.option(
+    "--for-scoring",
+    is_flag=True,
+    help="Cover regions held out for testing, too; nothing can be trained on the donor.",
 )
 @click.option("--bwa-index", help="Folder for bwa's index [default: bwa-index beside --output].")
 @click.option("--sample", default="SIM", show_default=True)

@@ -142,6 +142,7 @@ def run_train(
     from pileupcnn.labels import DEFAULT_SCHEME
     from pileupcnn.model import load_bundle
     from pileupcnn.networks import ARCHITECTURES, require_training_packages
+    from pileupcnn.simulate.run import refuse_scoring
     from pileupcnn.store import PackedStore
     from pileupcnn.train import FitSettings, fit
 
@@ -168,7 +169,10 @@ def run_train(
         settings = (
             start.settings if start is not None else _settings(height, width, realign is not False)
         )
-        images = draw_store(read_runs(data), store, settings, threads, labeler or DEFAULT_SCHEME)
+        runs = read_runs(data)
+        for run in runs:
+            refuse_scoring(run.reads)
+        images = draw_store(runs, store, settings, threads, labeler or DEFAULT_SCHEME)
     elif height or width or realign is not None:
         raise OptionError(
             "--height, --width and --realign are for drawing; give --data or leave them out"

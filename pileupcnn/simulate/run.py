@@ -74,11 +74,12 @@ class Simulation:
     qualities_from: str | None = None
     sample: str = "SIM"
     seed: int = 1
+    for_scoring: bool = False
 
     def covered(self, reference: Reference) -> list[Region]:
         """The regions that the donor covers."""
         regions = resolve_regions(self.regions, reference.lengths)
-        return subtract(regions, HELD_OUT) if self.mask else regions
+        return subtract(regions, HELD_OUT) if self.mask and not self.for_scoring else regions
 
     def parameters(self, regions: Sequence[Region]) -> dict[str, Any]:
         """All of it as JSON; input files by name and content, not by folder."""
@@ -106,6 +107,20 @@ class Simulation:
             qualities = PlainQualities()
         rng = np.random.default_rng(reads)
         return donor, simulate_fastq(donor, self.sequencing, qualities, rng, profile)
+
+
+def refuse_scoring(reads: str | Path) -> None:
+    """Raise InputError if reads were simulated for scoring, and so must not be trained on."""
+    parameters = Path(reads).parent / PARAMETERS
+    try:
+        found = json.loads(parameters.read_text())
+    except (OSError, ValueError):
+        return  # reads that nobody simulated have no such file
+    if isinstance(found, dict) and found.get("for_scoring"):
+        raise InputError(
+            f"{reads}: simulated with --for-scoring, in regions that are held out from training; "
+            "train on donors simulated without it"
+        )
 
 
 def identity(path: Path) -> str:

@@ -92,7 +92,7 @@ class Report(Finishing):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._scratch = Path(tempfile.mkdtemp(prefix=".evaluating-", dir=self.folder))
-            self._variants: TextIO = gzip.open(  # noqa: SIM115 - _finish or _abandon closes it
+            self._variants: TextIO = gzip.open(  # noqa: SIM115 - _complete or _abandon closes it
                 self._scratch / VARIANTS, "wt", compresslevel=2, newline=""
             )
         except OSError as error:
@@ -117,20 +117,21 @@ class Report(Finishing):
     def _write_row(self, row: Iterable[str]) -> None:
         self._variants.write("\t".join(row) + "\n")
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         self._variants.close()
-        names = [VARIANTS, STRATA, CURVE, RELIABILITY]
         _write_csv(self._scratch / STRATA, strata_rows(self._summary))
         _write_csv(self._scratch / CURVE, curve_rows(self._summary))
         _write_csv(self._scratch / RELIABILITY, reliability_rows(self._summary))
         _write_csv(self._scratch / SUMMARY, summary_rows(self._summary))
         if self._plot:
             draw(self._summary, self._scratch / PLOT)
-            names.append(PLOT)
-        else:
+
+    def _publish(self) -> None:
+        if not self._plot:
             # one of an earlier comparison would be taken for this one's
             (self.folder / PLOT).unlink(missing_ok=True)
-        for name in (*names, SUMMARY):
+        drawn = (PLOT,) if self._plot else ()
+        for name in (VARIANTS, STRATA, CURVE, RELIABILITY, *drawn, SUMMARY):
             os.replace(self._scratch / name, self.folder / name)
         self._scratch.rmdir()
 

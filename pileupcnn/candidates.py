@@ -73,6 +73,8 @@ class CandidateBatch:
     matches, mismatches : int
         Aligned bases of sufficient quality that are the reference's, or not,
         over the whole run: do these reads belong to this reference?
+    allele_frequency : float32 [a], optional
+        In a population, 0 for REF; None if nothing wants it.
     """
 
     contig: str
@@ -88,6 +90,7 @@ class CandidateBatch:
     support: NDArray[np.int32]
     matches: int
     mismatches: int
+    allele_frequency: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.start)

@@ -137,13 +137,21 @@ class ExampleMaker(Closing):
     ) -> None:
         self.settings = settings
         self.reference = Reference(reference)
-        self.scanner = Scanner(reads, reference, settings.reads, sample)
+        self.scanner = Scanner(
+            reads,
+            reference,
+            settings.reads,
+            sample,
+            haplotypes=settings.pileup.needs_haplotypes,
+            modifications=settings.pileup.needs_modifications,
+        )
         self.sample = self.scanner.sample
         self.contigs = common_contigs(self.reference.lengths, self.scanner.lengths, reads[0])
         self._drawer = make_drawer(
             settings.pileup,
             settings.candidates.min_base_quality,
             settings.reads.min_mapping_quality,
+            settings.realign.alignment if settings.realign else None,
         )
 
     def close(self) -> None:

@@ -159,6 +159,8 @@ class BlockScanner:
     drop_at_ends : bool
         Draw no image of candidates whose image would leave the contig, as
         DeepVariant does, instead of leaving the columns outside blank.
+    population : sequence of path
+        As for `ExampleMaker`.
     """
 
     def __init__(
@@ -170,9 +172,10 @@ class BlockScanner:
         *,
         first_block: int = 0,
         drop_at_ends: bool = False,
+        population: Sequence[str | Path] = (),
     ) -> None:
         self._reads, self._reference = reads, reference
-        self._maker = ExampleMaker(reads, reference, settings, sample)
+        self._maker = ExampleMaker(reads, reference, settings, sample, population)
         self._first_block = first_block
         self._drop_at_ends = drop_at_ends
 
@@ -395,6 +398,7 @@ class CallRun:
         The part of the run that is done.
     threads : int
     drop_at_ends : bool
+    population : sequence of path
         As for `BlockScanner`.
     progress : callable
         Told the base pairs of each block when it is done.
@@ -409,6 +413,7 @@ class CallRun:
     task: Task = Task()
     threads: int = 1
     drop_at_ends: bool = False
+    population: Sequence[str | Path] = ()
     progress: Callable[[int], object] = lambda _: None
 
     def records(self, statistics: Statistics) -> Generator[Record, None, None]:
@@ -456,5 +461,6 @@ class CallRun:
             self.sample,
             first_block=self.task.index,
             drop_at_ends=self.drop_at_ends,
+            population=self.population,
         )
         return BlockCaller(scanner, self.settings, self.classifier, finish)

@@ -11,7 +11,8 @@ import pysam
 from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateBatch, CandidateSettings, find_candidates
-from pileupcnn.errors import InputError
+from pileupcnn.errors import InputError, OptionError
+from pileupcnn.frequencies import PopulationFrequencies
 from pileupcnn.kernels.drawing import Drawer
 from pileupcnn.pileup import ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
 from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
@@ -115,6 +116,8 @@ class ExampleMaker(Closing):
     settings : ExampleSettings
     sample : str, optional
         As for `Scanner`.
+    population : sequence of path
+        As for `PopulationFrequencies`, where images show allele frequencies.
 
     Attributes
     ----------
@@ -134,6 +137,7 @@ class ExampleMaker(Closing):
         reference: str | Path,
         settings: ExampleSettings,
         sample: str | None = None,
+        population: Sequence[str | Path] = (),
     ) -> None:
         self.settings = settings
         self.reference = Reference(reference)
@@ -147,6 +151,15 @@ class ExampleMaker(Closing):
         )
         self.sample = self.scanner.sample
         self.contigs = common_contigs(self.reference.lengths, self.scanner.lengths, reads[0])
+        self._frequencies: PopulationFrequencies | None = None
+        if bool(population) != settings.pileup.needs_frequencies:
+            raise OptionError(
+                "--population-vcf: the images show no allele frequencies; leave it out"
+                if population
+                else "the images show allele frequencies: give a population's with --population-vcf"
+            )
+        if population:
+            self._frequencies = PopulationFrequencies(population, self.contigs)
         self._drawer = make_drawer(
             settings.pileup,
             settings.candidates.min_base_quality,
@@ -158,6 +171,8 @@ class ExampleMaker(Closing):
         """Close the files."""
         self.scanner.close()
         self.reference.close()
+        if self._frequencies is not None:
+            self._frequencies.close()
 
     def _window(self, reads: ReadBatch, run: tuple[Region, ...]) -> ReferenceWindow:
         """The reference under a run's images, alleles and, if they are realigned, reads."""
@@ -180,6 +195,8 @@ class ExampleMaker(Closing):
         if realign:
             reads = realign_reads(reads, run, window, realign)
         candidates = find_candidates(reads, run, window, self.settings.candidates)
+        if self._frequencies is not None:
+            candidates.allele_frequency = self._frequencies.lookup(candidates, self.reference)
         plan = plan_images(candidates)
         return RunExamples(
             reads, candidates, plan, window, self._drawer, self.settings.pileup.shape

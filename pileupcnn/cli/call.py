@@ -36,6 +36,7 @@ def run_call(
     batch_size: int = common.BATCH_SIZE,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     deepvariant_compat: bool = False,
+    population_vcf: Sequence[str | Path] = (),
     overrides: dict[str, Any] | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> Statistics:
@@ -65,6 +66,9 @@ def run_call(
     device : {"auto", "cpu", "gpu"}
     deepvariant_compat : bool
         Drop candidates whose image would leave the contig.
+    population_vcf : sequence of path
+        For models that see allele frequencies: VCF or BCF with INFO/AF, one for
+        all contigs or one for each.
     overrides : dict, optional
         Reading settings to use in place of the model's, by name.
     progress : callable, optional
@@ -94,7 +98,7 @@ def run_call(
         )
     bundle = load_bundle(model or DEFAULT_MODEL)
     settings = common.override_settings(bundle, overrides or {})
-    inputs = common.open_inputs(ref, reads, settings, sample, regions)
+    inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
     total = sum(map(len, inputs.regions))
     statistics = calling.Statistics()
     done = 0
@@ -118,6 +122,7 @@ def run_call(
             part,
             threads=threads,
             drop_at_ends=deepvariant_compat,
+            population=population_vcf,
             progress=report,
         )
 
@@ -187,6 +192,7 @@ def _write_outputs(
 @common.threads_option
 @common.network_options
 @common.compat_option
+@common.population_option
 @common.quiet_option
 @common.setting_options
 def call(
@@ -201,6 +207,7 @@ def call(
     batch_size: int,
     device: Literal["auto", "cpu", "gpu"],
     deepvariant_compat: bool,
+    population_vcf: tuple[str, ...],
     quiet: bool,
     **overrides: Any,
 ) -> None:
@@ -221,6 +228,7 @@ def call(
             batch_size=batch_size,
             device=device,
             deepvariant_compat=deepvariant_compat,
+            population_vcf=population_vcf,
             overrides=common.given(overrides),
             progress=progress,
         )

@@ -35,6 +35,7 @@ def run_make_examples(
     sample: str | None = None,
     threads: int = 1,
     deepvariant_compat: bool = False,
+    population_vcf: Sequence[str | Path] = (),
     overrides: dict[str, Any] | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> Statistics:
@@ -42,8 +43,11 @@ def run_make_examples(
 
     Parameters
     ----------
-    ref, reads, regions, model, sample, threads, deepvariant_compat, overrides, progress
-        As for `run_call`; the model's settings decide what is drawn.
+    ref, reads, regions, model, sample, threads, deepvariant_compat, population_vcf,
+    progress
+        As for `run_call`.
+    overrides : dict, optional
+        As for `run_call`, and settings of the image; else the model's decide what is drawn.
     examples : path
         TFRecord file, or ``name@N[.ext]`` for N of them; compressed if it ends
         in ``.gz``.
@@ -77,7 +81,7 @@ def run_make_examples(
         raise OptionError("--truth and --confident go together: give both, or none of them")
     bundle = load_bundle(model or DEFAULT_MODEL)
     settings = common.override_settings(bundle, overrides or {})
-    inputs = common.open_inputs(ref, reads, settings, sample, regions)
+    inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
     known, wanted = None, inputs.regions
     if truth is not None and confident is not None:
         known, wanted = _labelled(Path(truth), Path(confident), inputs)
@@ -100,6 +104,7 @@ def run_make_examples(
         known,
         threads=threads,
         drop_at_ends=deepvariant_compat,
+        population=population_vcf,
         progress=report,
     ).write(example_files, candidate_files, statistics, task=task, scheme=shard_scheme)
     return statistics
@@ -172,8 +177,10 @@ def _labelled(
 @common.sample_option
 @common.threads_option
 @common.compat_option
+@common.population_option
 @common.quiet_option
 @common.setting_options
+@common.pileup_options
 def make_examples(
     ref: str,
     reads: tuple[str, ...],
@@ -188,6 +195,7 @@ def make_examples(
     sample: str | None,
     threads: int,
     deepvariant_compat: bool,
+    population_vcf: tuple[str, ...],
     quiet: bool,
     **overrides: Any,
 ) -> None:
@@ -211,6 +219,7 @@ def make_examples(
             sample=sample,
             threads=threads,
             deepvariant_compat=deepvariant_compat,
+            population_vcf=population_vcf,
             overrides=common.given(overrides),
             progress=progress,
         )

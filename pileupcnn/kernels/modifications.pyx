@@ -94,7 +94,7 @@ cdef void read_modifications(
         at = 0
         while text[0] == c",":
             text += 1
-            skip = 0
+            skip = 0 if c"0" <= text[0] <= c"9" else n
             while c"0" <= text[0] <= c"9":
                 skip = min(skip * 10 + text[0] - c"0", <int64_t>n)
                 text += 1

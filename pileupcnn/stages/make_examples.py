@@ -76,6 +76,7 @@ class ExampleRun:
         If given, examples have labels.
     threads : int
     drop_at_ends : bool
+    population : sequence of path
         As for `BlockScanner`.
     progress : callable
         Told the base pairs of each block when it is done.
@@ -89,6 +90,7 @@ class ExampleRun:
     truth: Truth | None = None
     threads: int = 1
     drop_at_ends: bool = False
+    population: Sequence[str | Path] = ()
     progress: Callable[[int], object] = lambda _: None
 
     def write(
@@ -160,6 +162,7 @@ class ExampleRun:
             self.sample,
             first_block=first_block,
             drop_at_ends=self.drop_at_ends,
+            population=self.population,
         )
         labeller = None if self.truth is None else _Labeller(self.truth, Path(self.reads[0]).name)
         return _BlockEncoder(scanner, self.settings.pileup, self.sample, labeller, with_candidates)
@@ -376,6 +379,6 @@ class _ShardWriter:
     def _info(self) -> ExampleInfo:
         return ExampleInfo(
             shape=self._spec.shape if self._examples.count else None,
-            channels=tuple(map(int, self._spec.channels)),
+            channels=tuple(map(int, self._spec.layers)),
             blocks=None if self._blocks is None else tuple(self._blocks),
         )

@@ -18,6 +18,7 @@ from pileupcnn.kernels.drawing import ALT_LAYOUTS, Drawer
 from pileupcnn.reads import ReadBatch
 from pileupcnn.realign import AlignmentSettings
 from pileupcnn.reference import ReferenceWindow
+from pileupcnn.samples import Support
 
 
 class Channel(IntEnum):
@@ -116,6 +117,8 @@ class PileupSpec:
         Rows of each sample, where an image stacks several, from the top; each
         has its own rows of the reference, and they add up to `height`. Empty
         for one sample.
+    main_sample : int
+        Which of these has the candidates, counted from 0.
     """
 
     height: int = 100
@@ -127,6 +130,7 @@ class PileupSpec:
     sort_by_haplotypes: bool = field(default=False, metadata=LATER)
     mean_coverage: float = field(default=0.0, metadata=LATER)
     sample_heights: tuple[int, ...] = field(default=(), metadata=LATER)
+    main_sample: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_range("height", self.height, 1, 10_000)
@@ -134,6 +138,7 @@ class PileupSpec:
         for height in self.heights:
             check_range("reference_rows", self.reference_rows, 0, height - 1)
         check_range("mean_coverage", self.mean_coverage, 0, 1_000_000)
+        check_range("main_sample", self.main_sample, 0, len(self.heights) - 1)
         if sum(self.heights) != self.height:
             raise ValueError(f"the samples' heights do not add up to {self.height}")
         if self.width % 2 == 0:
@@ -306,10 +311,6 @@ def make_drawer(
     )
 
 
-Support = tuple[NDArray[np.int64], NDArray[np.int32]]
-"""The reads of one sample that support candidates' alleles, as `CandidateBatch` has them."""
-
-
 def draw_images(
     drawer: Drawer,
     reads: ReadBatch,
@@ -349,7 +350,10 @@ def draw_samples(
     images: NDArray[np.uint8],
     first: int = 0,
 ) -> None:
-    """As `draw_images`, of several samples: those of `PileupSpec.sample_heights` in order."""
+    """As `draw_images`, of several samples in the order of `PileupSpec.sample_heights`.
+
+    `supports` are those of each sample's reads.
+    """
     last = first + len(images)
     drawer.draw(
         samples,

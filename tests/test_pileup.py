@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from reference import Read, is_used, overlaps
+from reference.counting import pooled_support
 from reference.drawing import Geometry, Style, draw_image, image_alts
-from strategies import Scene, geometries, scenes, to_batch
+from strategies import Scene, geometries, scenes, to_batch, write_bam, write_fasta
 from test_kernels_properties import as_reference_candidates, draw, regions_of, whole_window
 
 from pileupcnn.candidates import CandidateBatch, CandidateSettings, find_candidates
+from pileupcnn.errors import OptionError
 from pileupcnn.example_info import ExampleInfo
+from pileupcnn.examples import ExampleMaker, ExampleSettings
 from pileupcnn.kernels.channels import DRAWABLE
 from pileupcnn.pileup import (
     BASE_CHANNELS,
@@ -39,7 +43,7 @@ from pileupcnn.pileup import (
 SETTINGS = settings(
     deadline=None,
     max_examples=60,
-    suppress_health_check=[HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 FREQUENCIES = [0, 0.000009, 0.00001, 0.0000101, 0.0005, 0.012, 0.1, 0.5, 0.999, 1]
 OTHERS = sorted(DRAWABLE - set(BASE_CHANNELS))
@@ -207,6 +211,83 @@ def test_indels_are_aligned_to_their_alts_as_in_the_reference(
     channels = (*BASE_CHANNELS, *(others if layout is AltAlignedPileup.ROWS else ()))
     spec = {"channels": channels, "alt_aligned_pileup": layout, "sort_by_haplotypes": True}
     check_images(scene, with_modifications(scene, seed), geometry, seed, spec)
+
+
+@SETTINGS
+@given(
+    scene=scenes(max_copies=20),
+    heights=st.lists(st.integers(7, 14), min_size=2, max_size=3),
+    half=st.integers(8, 20),
+    layout=st.sampled_from(AltAlignedPileup),
+    data=st.data(),
+)
+def test_several_samples_are_stacked(
+    scene: Scene,
+    heights: list[int],
+    half: int,
+    layout: AltAlignedPileup,
+    data: st.DataObject,
+    tmp_path: Path,
+) -> None:
+    """Each with its own reads, all with the candidates of one; support is a matter of names."""
+    seed = data.draw(st.integers(0, 1000))
+    main = data.draw(st.integers(0, len(heights) - 1))
+    rng = random.Random(seed)
+    # a name may be in two samples
+    samples = [[read for read in scene.reads if rng.random() < 0.7] for _ in heights]
+    write_fasta(tmp_path / "ref.fa", {"c": scene.contig, "elsewhere": "A" * 50})
+    paths = [[tmp_path / f"{i}.bam"] for i in range(len(samples))]
+    for (path,), reads in zip(paths, samples, strict=True):
+        write_bam(path, {"c": len(scene.contig), "elsewhere": 50}, reads)
+    spec = PileupSpec(
+        sum(heights),
+        2 * half + 1,
+        alt_aligned_pileup=layout,
+        sample_heights=tuple(heights),
+        main_sample=main,
+    )
+    others = [path for i, path in enumerate(paths) if i != main]
+    with ExampleMaker(
+        paths[main], tmp_path / "ref.fa", ExampleSettings(pileup=spec), others=others
+    ) as maker:
+        made = maker.run_examples(regions_of(scene))
+    images = made.draw(0, len(made.plan))
+    used = [[read for read in reads if is_used(read)] for reads in samples]
+    drawn = 0
+    for partition, candidate in as_reference_candidates(made.reads, made.candidates):
+        start, end = scene.partitions[partition]
+        pools = [[read for read in reads if overlaps(read, start, end)] for reads in used]
+        first_main = [pools[main], *(pool for i, pool in enumerate(pools) if i != main)]
+        support = pooled_support(first_main, scene.contig, start, end, candidate.start)
+        candidate = dataclasses.replace(candidate, support=support)
+        for shown in image_alts(len(candidate.alts)):
+            blocks = [
+                draw_image(
+                    pool,
+                    candidate,
+                    shown,
+                    scene.contig,
+                    Geometry(height, spec.width),
+                    Style(layout=layout.value),
+                )
+                for pool, height in zip(pools, heights, strict=True)
+            ]
+            if layout is AltAlignedPileup.ROWS:
+                # the samples of one point of view after those of another
+                thirds = [np.split(block, 3) for block in blocks]
+                blocks = [third[k] for k in range(3) for third in thirds]
+            np.testing.assert_array_equal(images[drawn], np.concatenate(blocks))
+            drawn += 1
+    assert drawn == len(made.plan)
+
+
+def test_the_reads_of_each_sample_are_wanted(testdata: Path) -> None:
+    paths = [testdata / "sample.bam"], testdata / "ref.fa"
+    settings = ExampleSettings(pileup=PileupSpec(200, sample_heights=(100, 100)))
+    with pytest.raises(OptionError, match="show 2 samples, and the reads of 1"):
+        ExampleMaker(*paths, settings)
+    with pytest.raises(OptionError, match="show 1 samples, and the reads of 2"):
+        ExampleMaker(*paths, ExampleSettings(), others=[paths[0]])
 
 
 def read_of(bases: str, cigar: str, start: int = 0, name: str = "r", **others: Any) -> Read:

@@ -262,15 +262,15 @@ cdef class Drawer:
         if self.alt_layout != NO_ALTS and self._is_aligned(c):
             for k in range(2):
                 if alts[k] < 0 or not self._align(c, alts[k]):
+                    if self.alt_layout != ALT_ROWS and k == 1:
+                        # what shows the second ALT repeats the first where there is none
+                        self._repeat_layer(image, height, self.layers.count)
                     break
                 below, layer = image, self.layers.count + k
                 if self.alt_layout == ALT_ROWS:
                     below += <int64_t>(k + 1) * self.total_height * self.width * self.depth
                     layer = 0
                 self._draw_block(self.aligner.pool, self.alt_layers, start, height, below, layer)
-                if self.alt_layout != ALT_ROWS and k == 0:
-                    # what shows the second ALT repeats the first where there is none
-                    self._repeat_layer(image, height, layer)
         self._unlist(c)
 
     cdef void _list(self, int32_t c, const int32_t *alts) noexcept nogil:

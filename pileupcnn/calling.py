@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn import runners
+from pileupcnn.classifiers import Classifier
 from pileupcnn.examples import (
     CHECKED_BASES,
     ExampleMaker,
@@ -31,7 +32,6 @@ from pileupcnn.examples import (
 )
 from pileupcnn.kernels.clock import released_seconds
 from pileupcnn.messages.convert import candidate_site, encode_call, site_to_variant
-from pileupcnn.model import Classifier
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.postprocess import Image, genotype, resolve_overlaps
 from pileupcnn.regions import Block, Region, blocks
@@ -49,8 +49,8 @@ class Statistics:
     seconds : dict of str to float
         Time by stage, summed over threads.
     gil_seconds : float
-        Processor time outside kernels: at most so long the interpreter lock
-        was held (TensorFlow, too, lets go of it at times).
+        Processor time outside kernels and ONNX Runtime: at most so long the
+        interpreter lock was held (TensorFlow, too, lets go of it at times).
     cpu_seconds : float
         Processor time of the whole process while the stream was read.
     skipped : Counter of str
@@ -59,6 +59,8 @@ class Statistics:
         `dropped` are candidates whose image would leave the contig.
     matches, mismatches : int
         Aligned bases like the reference, or not.
+    labels : Counter of str
+        What was found of the truth, if there was one; as in `labels.Labels`.
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -70,6 +72,7 @@ class Statistics:
     dropped: int = 0
     matches: int = 0
     mismatches: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Statistics) -> None:
         """Add another block's."""
@@ -82,6 +85,7 @@ class Statistics:
         self.dropped += other.dropped
         self.matches += other.matches
         self.mismatches += other.mismatches
+        self.labels.update(other.labels)
 
     @property
     def gil_share(self) -> float:
@@ -318,7 +322,7 @@ class BlockCaller(Generic[Result]):
         self._scanner = scanner
         self._classifier = classifier
         self._finish = finish
-        self._images = np.empty((classifier.batch_size, *settings.pileup.shape), dtype=np.uint8)
+        self._images = np.empty((classifier.at_once, *settings.pileup.shape), dtype=np.uint8)
 
     def close(self) -> None:
         """Close the thread's files."""

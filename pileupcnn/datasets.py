@@ -17,12 +17,20 @@ from pileupcnn import runners
 from pileupcnn.errors import InputError
 from pileupcnn.example_info import info_path, read_info
 from pileupcnn.examples import ExampleMaker, ExampleSettings, check_fit
-from pileupcnn.labels import DROPPED, ConfidentRegions, image_types, label_images
+from pileupcnn.labels import (
+    DEFAULT_SCHEME,
+    DROPPED,
+    ConfidentRegions,
+    Labeller,
+    Scheme,
+    Truth,
+    image_types,
+)
 from pileupcnn.messages.convert import decode_variant, read_examples
 from pileupcnn.model import CLASSES, settings_to_json
 from pileupcnn.pileup import spec_from_info
 from pileupcnn.realign import RealignSettings
-from pileupcnn.regions import Block, Region, blocks, merge, read_bed, resolve_regions
+from pileupcnn.regions import Block, Region, blocks, read_bed, resolve_regions
 from pileupcnn.store import (
     FORMAT_VERSION,
     LabelledImages,
@@ -34,7 +42,6 @@ from pileupcnn.store import (
     write_index,
 )
 from pileupcnn.tfrecords import find_shards
-from pileupcnn.vcf import TruthReader
 
 _FILES = ("reads", "ref", "truth", "confident")
 _OPTIONAL = ("regions", "weight", "split")
@@ -69,8 +76,8 @@ class TrainingRun:
         """The reads' file with its folder, which usually tells samples apart."""
         return f"{self.reads.absolute().parent.name}/{self.reads.name}"
 
-    def signature(self, settings: ExampleSettings) -> str:
-        """Digest of all that the run's images depend on; files by path, size and time."""
+    def signature(self, settings: ExampleSettings, scheme: Scheme) -> str:
+        """Digest of all that images and labels depend on; files by path, size and time."""
         stats = []
         for name in _FILES:
             path: Path = getattr(self, name)
@@ -81,7 +88,7 @@ class TrainingRun:
                     f"{path}: cannot be read ({error.strerror}); correct the column '{name}'"
                 ) from error
             stats.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
-        parts = [FORMAT_VERSION, settings_to_json(settings), stats, self.regions]
+        parts = [FORMAT_VERSION, settings_to_json(settings), stats, self.regions, scheme]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -136,7 +143,11 @@ def _training_run(path: Path, number: int, row: dict[str, str]) -> TrainingRun:
 
 
 def draw_store(
-    runs: Sequence[TrainingRun], store: str | Path, settings: ExampleSettings, threads: int = 1
+    runs: Sequence[TrainingRun],
+    store: str | Path,
+    settings: ExampleSettings,
+    threads: int = 1,
+    scheme: Scheme = DEFAULT_SCHEME,
 ) -> PackedStore:
     """Draw the labelled images of all runs into a packed store.
 
@@ -149,6 +160,8 @@ def draw_store(
         Directory; see `pileupcnn.store`.
     settings : ExampleSettings
     threads : int
+    scheme : {"haplotype", "positional"}
+        How candidates get their true genotypes.
 
     Raises
     ------
@@ -157,10 +170,10 @@ def draw_store(
     OutputError
         If the store cannot be written.
     """
-    signatures = [run.signature(settings) for run in runs]
+    signatures = [run.signature(settings, scheme) for run in runs]
     for run, signature in zip(runs, signatures, strict=True):
         if not is_whole(Path(store) / signature):
-            _draw_run(run, signature, Path(store), settings, threads)
+            _draw_run(run, signature, Path(store), settings, threads, scheme)
     return _opened(
         store,
         [
@@ -272,29 +285,35 @@ def _pack_file(path: Path, signature: str, store: Path, settings: ExampleSetting
 
 
 def _draw_run(
-    run: TrainingRun, signature: str, store: Path, settings: ExampleSettings, threads: int
+    run: TrainingRun,
+    signature: str,
+    store: Path,
+    settings: ExampleSettings,
+    threads: int,
+    scheme: Scheme,
 ) -> None:
     """Draw one run, block by block, and write it in genome order."""
     with ExampleMaker([run.reads], run.ref, settings) as maker:
         contigs = maker.contigs
-    bed = ConfidentRegions(read_bed(run.confident, contigs))
-    regions = bed.regions
-    if run.regions:
-        regions = bed.intersect(resolve_regions([run.regions], contigs))
-    regions = merge(regions, list(contigs))
+    asked = resolve_regions([run.regions] if run.regions else [], contigs)
+    confident = ConfidentRegions(
+        ConfidentRegions(read_bed(run.confident, contigs)).intersect(asked)
+    )
+    size = settings.reads.partition_size
+    regions = confident.cover(asked, size)
     if not regions:
         raise InputError(
             f"{run.confident}: no interval on a contig of {run.reads}"
             f"{' within the regions' if run.regions else ''}; compare the contig names"
         )
     total = sum(len(region) for region in regions)
+    truth = Truth(run.truth, tuple(contigs), confident, scheme)
     with (
         RunWriter(store, signature, settings, list(contigs), run.name) as writer,
         tqdm(total=total, desc=run.name, unit="bp", unit_scale=True, disable=None) as bar,
     ):
-        work = blocks(regions, settings.reads.partition_size)
         for length, parts in runners.run(
-            lambda: _BlockLabeller(run, settings, bed, list(contigs)), work, threads
+            lambda: _BlockLabeller(run, settings, truth), blocks(regions, size), threads
         ):
             for part in parts:
                 writer.add(part)
@@ -304,23 +323,16 @@ def _draw_run(
 class _BlockLabeller:
     """Draws and labels blocks; one thread's own."""
 
-    def __init__(
-        self,
-        run: TrainingRun,
-        settings: ExampleSettings,
-        confident: ConfidentRegions,
-        contigs: Sequence[str],
-    ) -> None:
+    def __init__(self, run: TrainingRun, settings: ExampleSettings, truth: Truth) -> None:
         self._run = run
-        self._confident = confident
-        self._rank = {contig: i for i, contig in enumerate(contigs)}
-        self._truth = TruthReader(run.truth, contigs)
+        self._rank = {contig: i for i, contig in enumerate(truth.contigs)}
+        self._labeller = Labeller(truth, run.ref)
         self._maker = ExampleMaker([run.reads], run.ref, settings)
 
     def close(self) -> None:
         """Close the files."""
         self._maker.close()
-        self._truth.close()
+        self._labeller.close()
 
     def __call__(self, block: Block, /) -> tuple[int, list[LabelledImages]]:
         """Base pairs of the block, and its images run by run."""
@@ -331,8 +343,7 @@ class _BlockLabeller:
         found = examples.candidates
         check_fit([self._run.reads], self._run.ref, found.matches, found.mismatches)
         contig, candidates, plan = run[0].contig, examples.candidates, examples.plan
-        truth = self._truth.fetch(Region(contig, run[0].start, run[-1].end))
-        label = label_images(candidates, plan, truth, self._confident)
+        label = self._labeller.label(run, candidates, plan).images
         kept = label != DROPPED
         start = candidates.start[plan.candidate[kept]]
         return pack(

@@ -1,4 +1,4 @@
-"""``example_info.json``: what lies beside a file of examples and describes them."""
+"""``example_info.json``: what lies beside examples, or in a model, and describes the images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA_VERSION = "1.9.0"
 
 @dataclass(frozen=True, slots=True)
 class ExampleInfo:
-    """Description of one file of examples.
+    """Description of one file of examples, or of those a model takes.
 
     Attributes
     ----------
@@ -76,15 +76,42 @@ def read_info(examples: str | Path) -> ExampleInfo | None:
     InputError
         If it cannot be read, or is something else.
     """
-    path = info_path(examples)
+    try:
+        return _read(info_path(examples), "make the examples again, with this file")
+    except FileNotFoundError:
+        return None
+
+
+def read_model_info(model: Path) -> ExampleInfo:
+    """The description of the images that a model takes, from its directory.
+
+    Raises
+    ------
+    InputError
+        If it is missing, cannot be read, or is something else.
+    """
+    path, mend = model / "example_info.json", "copy it from where the model was released"
+    try:
+        return _read(path, mend)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: is missing; {mend}") from error
+
+
+def _read(path: Path, mend: str) -> ExampleInfo:
+    """A description; `mend` ends the sentences on a wrong one.
+
+    Raises
+    ------
+    FileNotFoundError
+    InputError
+        If it cannot be read, or is something else.
+    """
     try:
         fields = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        return None
+        raise
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); make the examples again, with this file"
-        ) from error
+        raise InputError(f"{path}: cannot be read ({error}); {mend}") from error
     try:
         blocks = fields.get("blocks")
         return ExampleInfo(
@@ -95,7 +122,7 @@ def read_info(examples: str | Path) -> ExampleInfo | None:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: does not describe examples ('shape', 'channels' or 'blocks' is missing or "
-            "wrong); make the examples again, with this file"
+            f"wrong); {mend}"
         ) from error
 
 

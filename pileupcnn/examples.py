@@ -80,6 +80,8 @@ class RunExamples:
 
     Attributes
     ----------
+    run : tuple of Region
+        Its partitions.
     reads : ReadBatch
     candidates : CandidateBatch
     plan : ImagePlan
@@ -90,6 +92,7 @@ class RunExamples:
         Of the further samples of the images, in order.
     """
 
+    run: tuple[Region, ...]
     reads: ReadBatch
     candidates: CandidateBatch
     plan: ImagePlan
@@ -258,6 +261,7 @@ class ExampleMaker(Closing):
             else []
         )
         return RunExamples(
+            run,
             reads,
             candidates,
             plan,

@@ -1,19 +1,23 @@
-"""The model bundle, and the classifier that runs one.
+"""Models: what a classifier needs to know of one, and the bundle that holds ours.
 
-A bundle is a directory of two files:
+A bundle is a directory of three files:
 
 ``weights.npz``
     One float32 array a weight, named by its place in the network (``000``,
     ``001``, ...), written and read without pickle.
+``model.onnx``
+    The same network as ONNX Runtime takes it (see `onnx_export`).
 ``model.json``
     ``format`` ("pileupcnn-model"), ``version`` (of the format), ``name``,
     ``architecture`` (of `networks.ARCHITECTURES`), ``classes`` (in the order of
     the probabilities), ``image`` (height, width, reference rows and the
     channels' names in order), ``settings`` (how reads were chosen and
     candidates found: a model holds only for images made as its training images
-    were), ``training`` (data and figures, free), ``sha256`` (of
-    ``weights.npz``) and, only if it is true, ``round_probabilities`` (as
-    DeepVariant does, see `round_probabilities`).
+    were), ``training`` (data and figures, free), ``sha256`` (of each of the two
+    other files) and, only if it is true, ``round_probabilities`` (as
+    DeepVariant does, see `classifiers.round_probabilities`).
+
+Version 1 of the format had no ``model.onnx``, and one text as ``sha256``.
 
 Nothing in a bundle is ever executed.
 """
@@ -30,7 +34,8 @@ import tempfile
 import types
 import typing
 import zipfile
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -45,9 +50,10 @@ from pileupcnn.pileup import PileupSpec
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 FORMAT = "pileupcnn-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 CLASSES = ("hom_ref", "het", "hom_alt")
 """Copies of the image's ALT alleles in the genotype: 0, 1, 2."""
@@ -56,46 +62,81 @@ DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
 """The bundle that is part of the package."""
 
 _WEIGHTS = "weights.npz"
+_ONNX = "model.onnx"
 _DESCRIPTION = "model.json"
 _ROUNDED = "round_probabilities"
 
-ROUNDED_DECIMALS = 10
-"""Digits of rounded probabilities."""
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Bundle:
-    """A loaded and checked model bundle.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Model(ABC):
+    """A network and the images it is for.
 
     Attributes
     ----------
     path : Path
-    name, architecture : str
+        Its directory.
+    name : str
+        What the VCF header calls it.
     settings : ExampleSettings
         How its training images were made, and how images for it must be.
-    training : dict
-        Data and figures of its training, as `model.json` gives them.
-    weights : tuple of float32 arrays
-        In the network's order.
     sha256 : str
-        Of `weights.npz`.
+        Of its weights.
     rounded : bool
         Whether its probabilities are rounded.
+    onnx : bytes, optional
+        The network for ONNX Runtime (see `onnx_export`).
     """
 
     path: Path
     name: str
-    architecture: str
     settings: ExampleSettings
-    training: dict[str, Any]
-    weights: tuple[NDArray[np.float32], ...]
     sha256: str
     rounded: bool = False
+    onnx: bytes | None = None
 
     @property
     def spec(self) -> PileupSpec:
         """What its images look like."""
         return self.settings.pileup
+
+    @abstractmethod
+    def tensorflow_function(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The network for TensorFlow, which must have been started.
+
+        Returns
+        -------
+        callable
+            uint8 ``[n, height, width, channels]`` to float32 ``[n, classes]``, to be
+            traced.
+
+        Raises
+        ------
+        ModelError
+            If the network is not one for the model's images.
+        """
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle(Model):
+    """A loaded and checked model bundle.
+
+    Attributes
+    ----------
+    architecture : str
+    training : dict
+        Data and figures of its training, as `model.json` gives them.
+    weights : tuple of float32 arrays
+        In the network's order; `sha256` is that of ``weights.npz``.
+    """
+
+    architecture: str
+    training: dict[str, Any]
+    weights: tuple[NDArray[np.float32], ...]
+
+    def tensorflow_function(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The network for TensorFlow, as in `Model`."""
+        network = self.network()
+        return lambda images: network(images, training=False)
 
     def network(self) -> keras.Model:
         """Build the network and give it the weights.
@@ -133,6 +174,7 @@ def save_bundle(
     architecture: str,
     settings: ExampleSettings,
     weights: Sequence[NDArray[np.float32]],
+    onnx: bytes,
     training: Mapping[str, Any],
     rounded: bool = False,
 ) -> None:
@@ -144,7 +186,7 @@ def save_bundle(
         The bundle's directory.
     name : str
         What the VCF header calls the model.
-    architecture, settings, weights, training, rounded
+    architecture, settings, weights, onnx, training, rounded
         As in `Bundle`.
 
     Raises
@@ -156,6 +198,7 @@ def save_bundle(
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {f"{i:03d}": np.asarray(w, "<f4") for i, w in enumerate(weights)}
     np.savez(buffer, **arrays)
+    files = {_WEIGHTS: buffer.getvalue(), _ONNX: onnx}
     rest = settings_to_json(settings)
     image = rest.pop("pileup")
     description = {
@@ -167,7 +210,7 @@ def save_bundle(
         "image": image,
         "settings": rest,
         "training": training,
-        "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        "sha256": {name: _digest(packed) for name, packed in files.items()},
         **({_ROUNDED: True} if rounded else {}),
     }
     try:
@@ -178,7 +221,8 @@ def save_bundle(
             )
         made = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         made.chmod(0o755)
-        (made / _WEIGHTS).write_bytes(buffer.getvalue())
+        for file, packed in files.items():
+            (made / file).write_bytes(packed)
         (made / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         replace_folder(made, path)
     except OSError as error:
@@ -201,8 +245,8 @@ def replace_folder(made: Path, path: Path) -> None:
 def load_bundle(path: str | Path = DEFAULT_MODEL) -> Bundle:
     """Read and check a bundle, without TensorFlow.
 
-    Whether the arrays fit the network is checked when that is built, by
-    `Bundle.network` (and so by `Classifier`).
+    Whether the network is one for the images is checked when it is started, by
+    `classifiers.load_classifier`.
 
     Parameters
     ----------
@@ -218,12 +262,13 @@ def load_bundle(path: str | Path = DEFAULT_MODEL) -> Bundle:
     _check_kind(path)
     try:
         fields = json.loads((path / _DESCRIPTION).read_text("utf-8"))
-        packed = (path / _WEIGHTS).read_bytes()
+        _check_fields(path / _DESCRIPTION, fields)
+        files = {name: (path / name).read_bytes() for name in fields["sha256"]}
     except (OSError, ValueError) as error:
         _refuse(path, f"cannot be read ({error})")
-    _check_fields(path / _DESCRIPTION, fields)
-    if hashlib.sha256(packed).hexdigest() != fields["sha256"]:
-        _refuse(path / _WEIGHTS, f"its checksum is not the one in {_DESCRIPTION}")
+    for name, packed in files.items():
+        if _digest(packed) != fields["sha256"][name]:
+            _refuse(path / name, f"its checksum is not the one in {_DESCRIPTION}")
     settings = _settings(path / _DESCRIPTION, fields)
     return Bundle(
         path=path,
@@ -231,10 +276,15 @@ def load_bundle(path: str | Path = DEFAULT_MODEL) -> Bundle:
         architecture=fields["architecture"],
         settings=settings,
         training=fields["training"],
-        weights=_unpack(path / _WEIGHTS, packed),
-        sha256=fields["sha256"],
+        weights=_unpack(path / _WEIGHTS, files[_WEIGHTS]),
+        sha256=fields["sha256"][_WEIGHTS],
         rounded=fields.get(_ROUNDED, False),
+        onnx=files.get(_ONNX),
     )
+
+
+def _digest(packed: bytes) -> str:
+    return hashlib.sha256(packed).hexdigest()
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:
@@ -244,13 +294,13 @@ def _refuse(path: Path, reason: str) -> NoReturn:
 def _check_kind(path: Path) -> None:
     """Say plainly what is wrong where no bundle lies."""
     if not path.exists():
-        raise ModelError(f"{path}: no such model; --model takes the directory of a bundle")
+        raise ModelError(f"{path}: no such model; --model takes the directory of one")
     foreign = path.is_file() or (path / "saved_model.pb").exists()
     if foreign or path.suffix in (".keras", ".h5", ".hdf5"):
         raise ModelError(
-            f"{path}: only bundles (a directory with {_DESCRIPTION} and {_WEIGHTS}) are loaded, "
-            "because .keras, HDF5 and SavedModel files can carry code; "
-            "make one with 'pileupcnn train'"
+            f"{path}: is no bundle (a directory with {_DESCRIPTION} and {_WEIGHTS}), and .keras, "
+            "HDF5 and other files that can carry code are not loaded; make a bundle with "
+            "'pileupcnn train'"
         )
     for name in (_DESCRIPTION, _WEIGHTS):
         if not (path / name).is_file():
@@ -271,15 +321,17 @@ def _check_fields(path: Path, fields: Any) -> None:
         "image": dict,
         "settings": dict,
         "training": dict,
-        "sha256": str,
+        "sha256": dict,
     }
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         _refuse(path, f'has no "format": "{FORMAT}"')
-    if fields.get("version") != FORMAT_VERSION:
+    if fields.get("version") not in range(1, FORMAT_VERSION + 1):
         raise ModelError(
-            f"{path}: version {fields.get('version')} of the format, this program reads version "
-            f"{FORMAT_VERSION}; update pileupcnn or take another model"
+            f"{path}: version {fields.get('version')} of the format, this program reads versions "
+            f"up to {FORMAT_VERSION}; update pileupcnn or take another model"
         )
+    if fields["version"] == 1 and isinstance(fields.get("sha256"), str):
+        fields["sha256"] = {_WEIGHTS: fields["sha256"]}
     if _ROUNDED in fields:
         kinds[_ROUNDED] = bool
     for name, kind in kinds.items():
@@ -287,6 +339,9 @@ def _check_fields(path: Path, fields: Any) -> None:
             _refuse(path, f"'{name}' is missing or not a {kind.__name__}")
     if unknown := sorted(set(fields) - set(kinds)):
         _refuse(path, f"unknown field '{unknown[0]}'")
+    files = {_WEIGHTS} if fields["version"] == 1 else {_WEIGHTS, _ONNX}
+    if set(fields["sha256"]) != files:
+        _refuse(path, "'sha256' does not name the bundle's files")
     if fields["architecture"] not in networks.ARCHITECTURES:
         raise ModelError(
             f"{path}: architecture '{fields['architecture']}' is not one of "
@@ -411,100 +466,3 @@ def from_json(kind: Any, value: Any, where: str) -> Any:
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise ValueError(f"'{where}' is not a {kind.__name__}")
     return kind(value)
-
-
-def round_probabilities(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round as DeepVariant's call_variants does, in float32 as there.
-
-    Parameters
-    ----------
-    probabilities : float32 [n, 3]
-
-    Returns
-    -------
-    float32 [n, 3]
-        Each to `ROUNDED_DECIMALS` digits, but the smallest of a row (the first
-        of equal ones) to what the others leave of 1.
-    """
-    rounded = probabilities.round(ROUNDED_DECIMALS)
-    rows, smallest = np.arange(len(rounded)), probabilities.argmin(axis=1)
-    others = rounded.copy()
-    others[rows, smallest] = 0
-    # one by one: the order of a sum decides its last bit
-    total = others[:, 0] + others[:, 1] + others[:, 2]
-    rounded[rows, smallest] = np.maximum((1 - total).round(ROUNDED_DECIMALS), 0)
-    return rounded
-
-
-class Classifier:
-    """Probabilities of the genotypes for batches of images; callable from several threads.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    device : {"auto", "cpu", "gpu"}
-        "auto" takes a GPU if TensorFlow sees one.
-    threads : int
-        Calls that may run at once.
-    batch_size : int
-        Images of every batch that the network sees: a smaller one is padded,
-        as the last bits of a result depend on it.
-
-    Raises
-    ------
-    ModelError
-        If the weights do not fit the network.
-    OptionError
-        If `device` is "gpu" and there is none.
-
-    Notes
-    -----
-    On a CPU each operation runs on one thread, so that its sums have one
-    order; several calls run beside each other.
-    """
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        device: networks.Device = "auto",
-        threads: int = 1,
-        batch_size: int = 32,
-    ) -> None:
-        networks.start_tensorflow(device, intra_op=1, inter_op=threads)
-        import tensorflow as tf
-
-        self.batch_size = batch_size
-        self._shape = bundle.spec.shape
-        self._rounded = bundle.rounded
-        network = bundle.network()
-        traced = tf.function(
-            lambda images: network(images, training=False),
-            input_signature=[tf.TensorSpec((batch_size, *self._shape), tf.uint8)],
-        )
-        # looked up once: dispatch through tf.function would hold the GIL at every call
-        self._network = network
-        self._function = traced.get_concrete_function()
-        self._constant = tf.constant
-        self(np.zeros((1, *self._shape), np.uint8))
-
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify a batch.
-
-        Parameters
-        ----------
-        images : uint8 [n, height, width, channels]
-            At most `batch_size` of them.
-
-        Returns
-        -------
-        float32 [n, 3]
-            Probabilities in the order of `CLASSES`.
-        """
-        n = len(images)
-        if n < self.batch_size:
-            padded = np.zeros((self.batch_size, *self._shape), np.uint8)
-            padded[:n] = images
-            images = padded
-        probabilities: NDArray[np.float32] = self._function(self._constant(images)).numpy()
-        probabilities = probabilities[:n]
-        return round_probabilities(probabilities) if self._rounded else probabilities

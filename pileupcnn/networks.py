@@ -7,11 +7,13 @@ is imported inside the functions, because importing it takes seconds.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pileupcnn.errors import ModelError, OptionError
@@ -21,14 +23,24 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "gpu"]
 
+IMAGES, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
+"""A network's input, last layer but one and output."""
+
+HOW_TO_INSTALL = "install it with pip install 'pileupcnn[train]'"
+"""For sentences that say TensorFlow is missing."""
+
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+_GPU_DEVICES = ("nvidia*", "kfd", "dxg")
+"""Files in /dev by which a GPU is reached: NVIDIA's, AMD's, either in Windows' Linux."""
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Hold back what C++ code writes to stderr; all of it is shown after an exception.
 
-    TensorFlow logs while it is imported, before it reads its log level.
+    TensorFlow and ONNX Runtime log while they are imported, before they can be
+    given a log level.
     """
     try:
         stderr = os.dup(2)
@@ -48,12 +60,34 @@ def _silence() -> Iterator[None]:
             os.close(stderr)
 
 
+def tensorflow_is_installed() -> bool:
+    """Whether TensorFlow can be imported, told without doing so."""
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow is installed and sees a GPU.
+
+    It is imported, which takes seconds, only where the system has a device file
+    of one.
+    """
+    there = any(any(Path("/dev").glob(pattern)) for pattern in _GPU_DEVICES)
+    if not there or not tensorflow_is_installed():
+        return False
+    _import_tensorflow()
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def _import_tensorflow() -> None:
     """Import TensorFlow and Keras, without their chatter unless a log level is set."""
+    if not tensorflow_is_installed():
+        raise OptionError(f"TensorFlow is needed and not installed; {HOW_TO_INSTALL}")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     wanted = _LOG_LEVEL in os.environ
     os.environ.setdefault(_LOG_LEVEL, "3")
-    with nullcontext() if wanted else _silence():
+    with nullcontext() if wanted else silence():
         import keras
         import tensorflow  # noqa: F401
 
@@ -62,6 +96,19 @@ def _import_tensorflow() -> None:
                 f"Keras runs on {keras.backend.backend()} in this process, and pileupcnn needs "
                 "tensorflow; set KERAS_BACKEND=tensorflow"
             )
+
+
+def require_training_packages() -> None:
+    """See, without importing them, that the packages are there that training needs.
+
+    Raises
+    ------
+    OptionError
+        If one is not installed.
+    """
+    for package in (os.environ.get("KERAS_BACKEND", "tensorflow"), "keras", "onnx"):
+        if importlib.util.find_spec(package) is None:
+            raise OptionError(f"training needs {package}, which is not installed; {HOW_TO_INSTALL}")
 
 
 def start_keras(device: Device, threads: int) -> None:
@@ -89,7 +136,7 @@ def start_tensorflow(device: Device, intra_op: int, inter_op: int) -> None:
     Raises
     ------
     OptionError
-        If `device` is "gpu" and TensorFlow sees none.
+        If TensorFlow is not installed, or `device` is "gpu" and it sees none.
     """
     _import_tensorflow()
     import tensorflow as tf
@@ -141,7 +188,7 @@ def build(
     -------
     keras.Model
         uint8 ``[n, rows, columns, channels]`` to float32 probabilities
-        ``[n, classes]``. The layer ``logits`` comes before the softmax.
+        ``[n, classes]``. The layer `LOGITS` comes before the softmax.
 
     Raises
     ------
@@ -155,14 +202,14 @@ def build(
         )
     import keras
 
-    images = keras.Input(shape, dtype="uint8", name="images")
+    images = keras.Input(shape, dtype="uint8", name=IMAGES)
     # no offset: blank rows and columns stay zero
-    scaled = keras.ops.multiply(keras.ops.cast(images, "float32"), 1 / 128)
+    scaled = keras.layers.Rescaling(1 / 128, dtype="float32", name="scaled")(images)
     features = ARCHITECTURES[name](scaled)
     if dropout:
         features = keras.layers.Dropout(dropout, name="dropout")(features)
-    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(features)
-    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
+    logits = keras.layers.Dense(classes, dtype="float32", name=LOGITS)(features)
+    probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
     return keras.Model(images, probabilities, name=name)
 
 

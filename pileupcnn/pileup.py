@@ -209,12 +209,14 @@ def spec_from_info(info: ExampleInfo, sample_heights: tuple[int, ...] = ()) -> P
     ValueError
         If there is no shape, or images of it cannot be drawn.
     """
-    if info.shape is None or len(info.shape) != 3:
-        raise ValueError("the images' shape is missing")
-    rows, width, depth = info.shape
+    known = {int(channel) for channel in Channel}
+    unknown = [number for number in info.channels if number not in known]
+    if unknown:
+        raise ValueError(f"its images have the channel {unknown[0]}, which is not drawn here")
+    if info.shape is None or len(info.shape) != 3 or info.shape[2] != len(info.channels):
+        raise ValueError(f"'shape' does not go with {len(info.channels)} channels")
+    rows, width, _ = info.shape
     channels = tuple(map(Channel, info.channels))
-    if depth != len(channels):
-        raise ValueError(f"{depth} layers, but {len(channels)} channels")
     shown = AltAlignedPileup.NONE
     for layout in AltAlignedPileup:
         if layout.layers and channels[-len(layout.layers) :] == layout.layers:

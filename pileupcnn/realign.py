@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pileupcnn.kernels.alignment import WindowAligner
 from pileupcnn.kernels.assembly import Assembler
-from pileupcnn.kernels.realign import STATES, Realigner
+from pileupcnn.kernels.realign import STATES, Realigner, append_slices
 from pileupcnn.kernels.windows import WindowSelector
 from pileupcnn.reads import ReadBatch
 from pileupcnn.reference import ReferenceWindow
@@ -311,14 +311,15 @@ def _realigner(
 
 
 def _append(
-    source: NDArray[np.int32], offset: NDArray[np.int64], *values: NDArray[Any] | None
+    source: NDArray[np.int32], offset: NDArray[np.int64], *values: NDArray[np.uint8] | None
 ) -> list[Any]:
     """Offsets and values of variable length, with those of the reads `source` again at the end."""
-    lengths = np.diff(offset)[source]
-    ends = np.cumsum(lengths)
-    places = np.repeat(offset[source] - (ends - lengths), lengths) + np.arange(lengths.sum())
-    new_offset = np.concatenate([offset, ends + offset[-1]])
+    ends = np.cumsum(np.diff(offset)[source]) + offset[-1]
+    new_offset = np.concatenate([offset, ends])
     return [
         new_offset,
-        *(None if array is None else np.concatenate([array, array[places]]) for array in values),
+        *(
+            None if array is None else append_slices(array, offset, source, new_offset)
+            for array in values
+        ),
     ]

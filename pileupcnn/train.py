@@ -22,6 +22,7 @@ from pileupcnn import networks
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.labels import INDEL, SNP
 from pileupcnn.model import CLASSES, Bundle, save_bundle, settings_to_json
+from pileupcnn.onnx_export import to_onnx
 from pileupcnn.store import PackedStore
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def fit(
                     architecture=settings.architecture,
                     settings=store.settings,
                     weights=trainer.network.get_weights(),
+                    onnx=to_onnx(trainer.network),
                     training=_describe(store, training, validation, settings, progress),
                 )
         trainer.save(checkpoint, signature, progress)
@@ -305,7 +307,8 @@ class _Trainer:
         )
         self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         # the loss is computed from logits, which is exact where a softmax has saturated
-        self._model = keras.Model(self.network.input, self.network.get_layer("logits").output)
+        logits = self.network.get_layer(networks.LOGITS).output
+        self._model = keras.Model(self.network.input, logits)
         self._model.compile(
             self._optimizer,
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -368,12 +368,21 @@ class TruthVariant:
     genotype : tuple of int
         Two allele indices, ascending; -1 is missing. A haploid genotype is
         given twice.
+    value : str, optional
+        First value of the INFO field that the reader was asked for; None where
+        the record lacks it.
     """
 
     contig: str
     start: int
     alleles: tuple[str, ...]
     genotype: tuple[int, int]
+    value: str | None = None
+
+    @property
+    def end(self) -> int:
+        """End of REF, 0-based and exclusive."""
+        return self.start + len(self.alleles[0])
 
 
 class TruthReader:
@@ -386,16 +395,24 @@ class TruthReader:
     contigs : collection of str, optional
         Names of the contigs that will be asked for: at least one must be known
         to the file, so that ``20`` and ``chr20`` are not mixed up unseen.
+    field : str, optional
+        Name of an INFO field to read, too.
 
     Raises
     ------
     InputError
-        If the file cannot be read, has no index or no sample, or shares no
-        contig.
+        If the file cannot be read, has no index or no sample, shares no
+        contig, or its header lacks the field.
     """
 
-    def __init__(self, path: str | Path, contigs: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        contigs: Collection[str] | None = None,
+        field: str | None = None,
+    ) -> None:
         self.path = Path(path)
+        self._field = field
         try:
             self._file = pysam.VariantFile(str(path))
         except (OSError, ValueError) as error:
@@ -417,6 +434,12 @@ class TruthReader:
             )
         if not len(self._file.header.samples):
             raise InputError(f"{self.path}: no sample column; the truth needs genotypes (GT)")
+        if self._field is not None and self._field not in self._file.header.info:
+            known = ", ".join(itertools.islice(self._file.header.info, 5)) or "none"
+            raise InputError(
+                f"{self.path}: its header has no INFO field {self._field} (but {known}); name one "
+                "that it has"
+            )
         # names in the header without a record are not in a .tbi, and the other way round
         self._known = {*self._file.header.contigs, *self._file.index}
         if contigs is not None and self._known.isdisjoint(contigs):
@@ -454,7 +477,8 @@ class TruthReader:
         if region.contig not in self._known:
             return []
         try:
-            found = [_truth(r) for r in self._file.fetch(region.contig, region.start, region.end)]
+            records = self._file.fetch(region.contig, region.start, region.end)
+            found = [_truth(record, self._field) for record in records]
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{self.path}: {region} cannot be read ({error}); the file or its index is "
@@ -463,7 +487,7 @@ class TruthReader:
         return [variant for variant in found if variant is not None]
 
 
-def _truth(record: pysam.VariantRecord) -> TruthVariant | None:
+def _truth(record: pysam.VariantRecord, field: str | None) -> TruthVariant | None:
     """A record of pysam as truth, or None if it is none."""
     if any(name != "PASS" for name in record.filter):
         return None
@@ -475,4 +499,12 @@ def _truth(record: pysam.VariantRecord) -> TruthVariant | None:
         indices = [-1, -1]
     first, second = sorted((indices[0], indices[-1]))
     alleles = (record.ref.upper(), *(alt.upper() for alt in alts))
-    return TruthVariant(record.contig, record.start, alleles, (first, second))
+    values = None if field is None else record.info.get(field)
+    value = values[0] if isinstance(values, tuple) and values else values
+    return TruthVariant(
+        record.contig,
+        record.start,
+        alleles,
+        (first, second),
+        None if value is None else str(value),
+    )

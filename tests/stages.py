@@ -19,6 +19,7 @@ from pileupcnn.examples import ExampleSettings
 from pileupcnn.model import save_bundle
 from pileupcnn.pileup import PileupSpec
 from pileupcnn.reads import ReadSettings
+from pileupcnn.realign import RealignSettings
 
 
 class PlaceClassifier:
@@ -28,11 +29,11 @@ class PlaceClassifier:
     image that is classified with other neighbours.
     """
 
-    def __init__(self, bundle: Any, device: str, threads: int, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, model: Any, device: str, threads: int, batch_size: int | None) -> None:
+        self.at_once = batch_size or 32
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        assert 0 < len(images) <= self.batch_size
+        assert 0 < len(images) <= self.at_once
         seeds = (self.seed(image, place, len(images)) for place, image in enumerate(images))
         # mostly variants: where these overlap, genotypes are mended
         shares = [np.random.default_rng(seed).dirichlet([0.2, 0.3, 0.5]) for seed in seeds]
@@ -57,11 +58,18 @@ class SureClassifier(PlaceClassifier):
         return np.array([(doubt, doubt, 1 - 2 * doubt) for doubt in doubts], np.float32)
 
 
-def make_bundle(path: Path, *, partition_size: int, spec: PileupSpec | None = None) -> Path:
+def make_bundle(
+    path: Path,
+    *,
+    partition_size: int,
+    spec: PileupSpec | None = None,
+    realign: RealignSettings | None = None,
+) -> Path:
     """A model bundle that only says what images it wants."""
     settings = ExampleSettings(
         reads=ReadSettings(partition_size=partition_size),
         pileup=spec or PileupSpec(height=20, width=31),
+        realign=realign,
     )
     save_bundle(
         path,
@@ -69,6 +77,7 @@ def make_bundle(path: Path, *, partition_size: int, spec: PileupSpec | None = No
         architecture="strided",
         settings=settings,
         weights=[np.zeros(1, np.float32)],
+        onnx=b"none",
         training={},
     )
     return path

@@ -32,6 +32,7 @@ from reference.drawing import Geometry
 from reference.sampling import reservoir
 
 from pileupcnn.reads import ReadBatch
+from pileupcnn.reference import ReferenceWindow
 
 OPERATIONS = "MIDNSHP=X"
 """By their number in BAM."""
@@ -55,6 +56,24 @@ class Scene:
     def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:
         # hypothesis would print every field, and warns where that is very long
         printer.text("Scene(...)" if cycle else repr(self))
+
+
+@dataclass(frozen=True)
+class Contig:
+    """A reference of one contig, in memory."""
+
+    bases: str
+    name: str = "c"
+    path: Path = Path("contig.fa")
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        return {self.name: len(self.bases)}
+
+    def window(self, contig: str, start: int, end: int) -> ReferenceWindow:
+        start, end = max(start, 0), min(end, len(self.bases))
+        bases = np.frombuffer(self.bases[start:end].encode(), np.uint8)
+        return ReferenceWindow(contig, start, bases, len(self.bases))
 
 
 def contigs(min_size: int = 30, max_size: int = 150) -> st.SearchStrategy[str]:

@@ -54,17 +54,6 @@ IMAGE = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 Show = Callable[[str], None]
 
 
-@pytest.fixture
-def show(capsys: pytest.CaptureFixture[str]) -> Show:
-    """Print although pytest captures."""
-
-    def print_it(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n{text}")
-
-    return print_it
-
-
 @pytest.fixture(scope="module")
 def made(testdata: Path) -> RunExamples:
     """Examples of the project's own data."""

@@ -1,4 +1,4 @@
-"""Model bundles: what is written is what is loaded, and nothing else is; the classifier."""
+"""Model bundles: what is written is what is loaded, and nothing else is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,12 @@ from pileupcnn.candidates import CandidateSettings
 from pileupcnn.errors import ModelError, OutputError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.model import (
-    Bundle,
-    Classifier,
     load_bundle,
     save_bundle,
     settings_from_json,
     settings_to_json,
 )
+from pileupcnn.onnx_export import to_onnx
 from pileupcnn.pileup import (
     BASE_CHANNELS,
     AltAlignedPileup,
@@ -59,12 +57,15 @@ def weights() -> list[np.ndarray]:
 
 
 def save(path: Path, weights: list[np.ndarray]) -> Path:
+    network = networks.build("strided", SPEC.shape)
+    network.set_weights(weights)
     save_bundle(
         path,
         name="tiny",
         architecture="strided",
         settings=SETTINGS,
         weights=weights,
+        onnx=to_onnx(network),
         training={"images": 3},
     )
     return path
@@ -94,7 +95,7 @@ def repack(path: Path, **arrays: Any) -> None:
     np.savez(buffer, **arrays)
     (path / "weights.npz").write_bytes(buffer.getvalue())
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-    edit(path, lambda fields: fields.update(sha256=digest))
+    edit(path, lambda fields: fields["sha256"].update({"weights.npz": digest}))
 
 
 def numbered(weights: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -108,6 +109,7 @@ def test_what_was_saved_is_loaded(sound: Path, weights: list[np.ndarray]) -> Non
     assert bundle.training == {"images": 3}
     assert all(map(np.array_equal, bundle.weights, weights))
     assert all(map(np.array_equal, bundle.network().get_weights(), weights))
+    assert bundle.onnx == (sound / "model.onnx").read_bytes()
     assert bundle.sha256 == hashlib.sha256((sound / "weights.npz").read_bytes()).hexdigest()
     assert json.loads((sound / "model.json").read_text())["settings"]["realign"] is False
 
@@ -156,7 +158,7 @@ def test_the_same_weights_give_the_same_bytes(
     sound: Path, weights: list[np.ndarray], tmp_path: Path
 ) -> None:
     again = save(tmp_path / "again", weights)
-    for name in ("weights.npz", "model.json"):
+    for name in ("weights.npz", "model.onnx", "model.json"):
         assert (again / name).read_bytes() == (sound / name).read_bytes()
 
 
@@ -184,7 +186,7 @@ def test_saving_replaces_a_bundle_and_nothing_else(
 
 EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "foreign": (lambda f: f.update(format="x"), "has no"),
-    "newer": (lambda f: f.update(version=2), "version 2 .* update"),
+    "newer": (lambda f: f.update(version=3), "version 3 .* update"),
     "no name": (lambda f: f.pop("name"), "'name' is missing"),
     "name in two lines": (lambda f: f.update(name="a\nb"), "not printable"),
     "extra": (lambda f: f.update(code="import os"), "unknown field 'code'"),
@@ -213,7 +215,11 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "setting gone": (lambda f: f["settings"]["reads"].popitem(), "is missing"),
     "setting new": (lambda f: f["settings"]["reads"].update(x=1), "'settings.reads.x' is unknown"),
     "settings list": (lambda f: f["settings"].update(reads=[]), "not an object"),
-    "checksum": (lambda f: f.update(sha256="0" * 64), "checksum"),
+    "checksum": (lambda f: f["sha256"].update({"weights.npz": "0" * 64}), "weights.*checksum"),
+    "checksum of ONNX": (lambda f: f["sha256"].update({"model.onnx": ""}), "onnx.*checksum"),
+    "no checksum": (lambda f: f["sha256"].popitem(), "does not name"),
+    "another file": (lambda f: f["sha256"].update({"../x": ""}), "does not name"),
+    "older's checksum": (lambda f: f.update(sha256="0" * 64), "'sha256' .* not a dict"),
 }
 
 
@@ -257,6 +263,9 @@ def test_a_cut_file_is_refused(path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(ModelError, match="checksum"):
         load_bundle(path)
+    (path / "model.onnx").unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_bundle(path)
     (path / "model.json").write_bytes(b"\xff{")
     with pytest.raises(ModelError, match="cannot be read"):
         load_bundle(path)
@@ -269,39 +278,19 @@ def test_what_is_no_bundle_is_named(tmp_path: Path) -> None:
         load_bundle(tmp_path)
     for name in ("model.keras", "model.h5", "weights.npz"):
         (tmp_path / name).touch()
-        with pytest.raises(ModelError, match="only bundles"):
+        with pytest.raises(ModelError, match="can carry code"):
             load_bundle(tmp_path / name)
     (tmp_path / "saved_model.pb").touch()
-    with pytest.raises(ModelError, match="only bundles"):
+    with pytest.raises(ModelError, match="can carry code"):
         load_bundle(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def bundle(sound: Path) -> Bundle:
-    return load_bundle(sound)
-
-
-def test_the_classifier_gives_the_networks_probabilities(bundle: Bundle) -> None:
-    images = np.random.default_rng(2).integers(0, 256, (8, *SPEC.shape), dtype=np.uint8)
-    probabilities = Classifier(bundle, "cpu", batch_size=8)(images)
-    assert probabilities.dtype == np.float32
-    assert np.allclose(probabilities, bundle.network().predict_on_batch(images), atol=1e-6)
-
-
-def test_short_batches_are_padded(bundle: Bundle) -> None:
-    images = np.random.default_rng(3).integers(0, 256, (8, *SPEC.shape), dtype=np.uint8)
-    images[5:] = 0
-    classifier = Classifier(bundle, "cpu", batch_size=8)
-    short = classifier(images[:5])
-    assert short.shape == (5, 3)
-    assert np.array_equal(short, classifier(images)[:5])
-    assert classifier(images[:0]).shape == (0, 3)
-
-
-def test_threads_give_the_same_bits(bundle: Bundle) -> None:
-    batches = np.random.default_rng(4).integers(0, 256, (64, 32, *SPEC.shape), dtype=np.uint8)
-    classifier = Classifier(bundle, "cpu", threads=2)
-    alone = [classifier(batch) for batch in batches]
-    with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(classifier, batches))
-    assert all(map(np.array_equal, alone, together))
+def test_bundles_of_version_1_are_read(path: Path) -> None:
+    (path / "model.onnx").unlink()
+    edit(path, lambda f: f.update(version=1, sha256=f["sha256"]["weights.npz"]))
+    bundle = load_bundle(path)
+    assert bundle.onnx is None
+    assert bundle.sha256 == hashlib.sha256((path / "weights.npz").read_bytes()).hexdigest()
+    edit(path, lambda f: f.update(sha256="0" * 64))
+    with pytest.raises(ModelError, match="checksum"):
+        load_bundle(path)

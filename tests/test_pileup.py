@@ -599,10 +599,10 @@ def test_descriptions_tell_the_layout(
 
 def test_descriptions_that_cannot_be_drawn() -> None:
     for shape, channels, message in (
-        (None, (1, 2), "shape is missing"),
-        ((100, 221), (1, 2), "shape is missing"),
-        ((100, 221, 7), (1, 2), "7 layers, but 2 channels"),
-        ((100, 221, 2), (1, 77), "77 is not a valid Channel"),
+        (None, (1, 2), "'shape' does not go with 2 channels"),
+        ((100, 221), (1, 2), "'shape' does not go with 2 channels"),
+        ((100, 221, 7), (1, 2), "'shape' does not go with 2 channels"),
+        ((100, 221, 2), (1, 77), "channel 77, which is not drawn"),
         ((100, 221, 2), (1, 9), "belong to alt_aligned_pileup"),
         ((100, 220, 2), (1, 2), "even"),
         ((100, 221, 3), (1, 9, 10), "six base channels"),

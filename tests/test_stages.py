@@ -31,14 +31,16 @@ from stages import (
     records,
 )
 
-from pileupcnn import model
+from pileupcnn import classifiers, model
 from pileupcnn.cli import main
 from pileupcnn.cli.call import run_call
 from pileupcnn.cli.call_variants import run_call_variants
 from pileupcnn.cli.make_examples import run_make_examples
 from pileupcnn.cli.postprocess_variants import run_postprocess_variants
+from pileupcnn.datasets import pack_examples
 from pileupcnn.errors import InputError, ModelError, OptionError, OutputError, PileupCNNError
 from pileupcnn.example_info import read_info
+from pileupcnn.labels import Scheme
 from pileupcnn.messages.convert import (
     decode_call,
     decode_variant,
@@ -50,6 +52,7 @@ from pileupcnn.messages.convert import (
 )
 from pileupcnn.model import from_json, to_json
 from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.realign import RealignSettings
 from pileupcnn.tfrecords import RecordWriter, read_records
 
 Show = Callable[[str], None]
@@ -59,7 +62,7 @@ Inputs = dict[str, Any]
 @pytest.fixture(autouse=True)
 def _stand_in(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "network" not in request.fixturenames:
-        monkeypatch.setattr(model, "Classifier", PlaceClassifier)
+        monkeypatch.setattr(classifiers, "load_classifier", PlaceClassifier)
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ def test_overlaps_across_blocks_are_resolved(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A deletion reaches from one task's block into another's, over a variant there."""
-    monkeypatch.setattr(model, "Classifier", SureClassifier)
+    monkeypatch.setattr(classifiers, "load_classifier", SureClassifier)
     fields = [line.split("\t") for line in variant_lines(by_call(tmp_path, inputs))]
     spans = [(f[0], int(f[1]) - 1, int(f[1]) - 1 + len(f[3])) for f in fields]
     pairs = [(a, b) for a, b in itertools.pairwise(spans) if a[0] == b[0] and b[1] < a[2]]
@@ -257,7 +260,7 @@ def test_several_files_of_one_sample(tmp_path: Path, inputs: Inputs, testdata: P
 
 
 def test_the_network_says_the_same(tmp_path: Path, testdata: Path, network: None) -> None:
-    """TensorFlow's own probabilities, bit for bit; the shipped model, or any that is there."""
+    """The network's own probabilities, bit for bit; the shipped model, or any that is there."""
     inputs = {"ref": testdata / "ref.fa", "reads": [testdata / "sample.bam"], "model": None}
     if not (model.DEFAULT_MODEL / "model.json").exists():
         pytest.skip("no shipped model")
@@ -319,12 +322,12 @@ def test_golden_answers_are_rounded(golden: Path) -> None:
     path = golden / "golden.postprocess_single_site_input-00000-of-00001.tfrecord.gz"
     answers = np.array([call.probabilities for call in read_calls(path)], np.float32)
     assert len(answers) == 84
-    np.testing.assert_array_equal(model.round_probabilities(answers), answers)
+    np.testing.assert_array_equal(classifiers.round_probabilities(answers), answers)
     # a change below the last digit that is kept is taken back where float32 can hold it
     small = answers.copy()
     small[small < 1e-4] += np.float32(2e-11)
     assert (small != answers).sum() > 50
-    restored = model.round_probabilities(small) == answers
+    restored = classifiers.round_probabilities(small) == answers
     assert restored.all(axis=1).mean() > 0.9
 
 
@@ -343,7 +346,7 @@ def test_golden_examples_are_classified(tmp_path: Path, golden: Path) -> None:
 def test_partitions_dealt_out_as_deepvariant_does(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "Classifier", ImageClassifier)
+    monkeypatch.setattr(classifiers, "load_classifier", ImageClassifier)
     expected = by_call(tmp_path, inputs)
     assert by_stages(tmp_path, inputs, 3, shard_scheme="deepvariant") == expected
     for number in range(3):
@@ -372,15 +375,16 @@ def test_the_bundle_decides_on_rounding(tmp_path: Path, network: None) -> None:
         architecture=shipped.architecture,
         settings=shipped.settings,
         weights=shipped.weights,
+        onnx=shipped.onnx,
         training={},
         rounded=True,
     )
     rounding = model.load_bundle(tmp_path / "rounded")
     assert (shipped.rounded, rounding.rounded) == (False, True)
     images = np.random.default_rng(1).integers(0, 255, (20, *shipped.spec.shape), np.uint8)
-    plain, rounded = (model.Classifier(b, "cpu")(images) for b in (shipped, rounding))
+    plain, rounded = (classifiers.load_classifier(b, "cpu")(images) for b in (shipped, rounding))
     assert (plain != rounded).any()
-    np.testing.assert_array_equal(rounded, model.round_probabilities(plain))
+    np.testing.assert_array_equal(rounded, classifiers.round_probabilities(plain))
     description = json.loads((tmp_path / "rounded" / "model.json").read_text())
     description["round_probabilities"] = 1
     (tmp_path / "rounded" / "model.json").write_text(json.dumps(description))
@@ -390,7 +394,7 @@ def test_the_bundle_decides_on_rounding(tmp_path: Path, network: None) -> None:
 
 def test_rounding() -> None:
     rows = np.array([[0.25, 0.5, 0.25], [1, 0, 0], [0.1, 0.2, 0.7], [1e-12, 2e-12, 1]], np.float32)
-    rounded = model.round_probabilities(rows)
+    rounded = classifiers.round_probabilities(rows)
     assert rounded.dtype == np.float32
     np.testing.assert_array_equal(rounded[:2], rows[:2])
     np.testing.assert_allclose(rounded[2], rows[2], atol=1e-7)
@@ -447,6 +451,120 @@ def test_labels_are_those_of_training(tmp_path: Path, inputs: Inputs, testdata: 
     assert min(labels[0], labels[1], labels[2]) > 5
 
 
+@pytest.mark.golden
+@pytest.mark.parametrize("labeler", ["haplotype", "positional"])
+def test_golden_training_examples_are_made_from_the_reads(
+    tmp_path: Path,
+    shared: Path,
+    golden: Path,
+    read_examples: ModuleType,
+    labeler: Scheme,
+    show: Show,
+) -> None:
+    data = shared / "data" / "NA12878_HiSeq_50x_hg19_chr20"
+    bundle = make_bundle(
+        tmp_path / "bundle", partition_size=1_000, spec=PileupSpec(), realign=RealignSettings()
+    )
+    truth = data / "test_nist.b37_chr20_100kbp_at_10mb.vcf.gz"
+    statistics = run_make_examples(
+        data / "ucsc.hg19.chr20.unittest.fasta.gz",
+        [data / "NA12878_S1.chr20.10_10p1mb.bam"],
+        tmp_path / "examples.tfrecord.gz",
+        truth=truth,
+        confident=truth.with_name("test_nist.b37_chr20_100kbp_at_10mb.bed"),
+        labeler=labeler,
+        regions=["chr20:10,000,000-10,010,000"],
+        model=bundle,
+        threads=2,
+    )
+
+    def decoded(path: Path) -> list[dict[str, Any]]:
+        examples = map(read_examples.parse_example, read_examples.records(path))
+        found = [dict(example) for example in examples]
+        for example in found:
+            (variant,) = example["variant/encoded"][1]
+            example["variant/encoded"] = read_examples.parse_variant(variant)
+        return found
+
+    wanted = decoded(golden / "golden.training_examples.tfrecord.gz")
+    found = decoded(tmp_path / "examples.tfrecord.gz")
+    equal = sum(one == other for one, other in zip(found, wanted, strict=True))
+    show(f"golden training examples, labels of {labeler}: {equal}/{len(wanted)} from the reads")
+    assert equal == len(wanted) == 49
+    counts = {"candidates": 49, "not confident": 29, "false": 1}
+    if labeler == "haplotype":
+        counts |= {"truth": 48, "missed": 0, "alleles found": 84, "alleles missed": 0}
+    assert statistics.labels == counts
+
+
+def test_labels_are_classes(tmp_path: Path, inputs: Inputs, testdata: Path) -> None:
+    """The truth of the test data has no field for this, so one is added."""
+    with pysam.VariantFile(str(testdata / "truth.vcf.gz")) as truth:
+        truth.header.info.add("kind", 1, "String", "Class")
+        with pysam.VariantFile(str(tmp_path / "t.vcf.gz"), "wz", header=truth.header) as typed:
+            for record in truth:
+                record.info["kind"] = "odd" if record.start % 2 else "even"
+                typed.write(record)
+    pysam.tabix_index(str(tmp_path / "t.vcf.gz"), preset="vcf")
+    options = {
+        "truth": tmp_path / "t.vcf.gz",
+        "confident": testdata / "confident.bed",
+        "classes": "none,odd,even",
+        "classes_field": "kind",
+    }
+    run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", **options)
+    labels: Counter[int] = Counter()
+    for example in read_examples(tmp_path / "e.tfrecord"):
+        site = variant_to_site(decode_variant(example.variant))
+        assert site.genotype == (-1, -1)
+        assert example.label in (0, 1 if site.start % 2 else 2)
+        labels[example.label] += 1
+    assert min(labels[0], labels[1], labels[2]) > 5
+    assert len(pack_examples([tmp_path / "e.tfrecord"], tmp_path / "store")) == labels.total()
+    with pytest.raises(InputError, match="'odd' in INFO field kind, not one of none, even"):
+        run_make_examples(
+            **inputs, examples=tmp_path / "f.tfrecord", **{**options, "classes": "none,even"}
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": "a,b"}, "go together"),
+        ({"classes_field": "kind"}, "go together"),
+        ({"classes": "a", "classes_field": "kind"}, "give two or 3 names"),
+        ({"classes": "a,b,c,d", "classes_field": "kind"}, "give two or 3 names"),
+        ({"classes": "a,b,a", "classes_field": "kind"}, "all different"),
+        ({"classes": "a,b,", "classes_field": "kind"}, "all different"),
+        ({"classes": "a,b", "classes_field": "kind", "labeler": "positional"}, "leave one"),
+    ],
+)
+def test_wrong_classes(
+    tmp_path: Path, inputs: Inputs, testdata: Path, options: dict[str, str], message: str
+) -> None:
+    truth = {"truth": testdata / "truth.vcf.gz", "confident": testdata / "confident.bed"}
+    with pytest.raises(OptionError, match=message):
+        run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", **truth, **options)
+    with pytest.raises(OptionError, match="are for labels"):
+        run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", labeler="haplotype")
+
+
+def test_partitions_of_labelled_examples_are_those_of_the_regions(
+    tmp_path: Path, inputs: Inputs, testdata: Path
+) -> None:
+    """A small confident region takes nothing from an image that it labels."""
+    (tmp_path / "small.bed").write_text("ctg1\t1030\t9970\n")
+    truth = {"truth": testdata / "truth.vcf.gz", "confident": tmp_path / "small.bed"}
+    run_make_examples(**inputs, examples=tmp_path / "e.tfrecord", **truth)
+    run_make_examples(**inputs, examples=tmp_path / "all.tfrecord")
+    known = {e.image.tobytes() for e in read_examples(tmp_path / "all.tfrecord")}
+    found = list(read_examples(tmp_path / "e.tfrecord"))
+    assert len(found) > 5
+    for example in found:
+        assert example.image.tobytes() in known
+        assert 1030 <= decode_variant(example.variant).start < 9970
+
+
 def test_the_same_bytes_for_any_threads(tmp_path: Path, inputs: Inputs) -> None:
     made = []
     for threads in (1, 3):
@@ -483,7 +601,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, testdata: Path, bundle: Path
     folder = tmp_path_factory.mktemp("sound")
     inputs = {"ref": testdata / "ref.fa", "reads": [testdata / "sample.bam"], "model": bundle}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model, "Classifier", PlaceClassifier)
+        patch.setattr(classifiers, "load_classifier", PlaceClassifier)
         run_make_examples(**inputs, examples=folder / "e@3", regions=["ctg2"])
         for tail in (f"-{k:05d}-of-00003" for k in range(3)):
             run_call_variants([folder / f"e{tail}"], folder / f"a{tail}", model=bundle)

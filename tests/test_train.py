@@ -40,8 +40,12 @@ def tiny(images: Any) -> Any:
     """An architecture that is traced in no time."""
     import keras
 
-    brightest = keras.layers.GlobalMaxPooling2D()(images)
-    return keras.layers.BatchNormalization(momentum=0.5)(brightest)
+    def identity(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return np.eye(shape[-1], dtype=dtype).reshape(shape)
+
+    same = keras.layers.Conv2D(7, 1, use_bias=False, kernel_initializer=identity)(images)
+    scaled = keras.layers.BatchNormalization(momentum=0.5)(same)
+    return keras.layers.GlobalMaxPooling2D()(scaled)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -155,6 +159,16 @@ class TestDrawing:
         changed = draw_store([run], tmp_path / "store", SETTINGS)
         assert changed.runs != first.runs
         assert np.array_equal(changed.label, first.label)
+
+    def test_labels_by_position_are_another_store(self, run: TrainingRun, tmp_path: Path) -> None:
+        """The labels are the same: this truth is written as the candidates are."""
+        both = [
+            draw_store([run], tmp_path, SETTINGS, scheme=scheme)
+            for scheme in ("haplotype", "positional")
+        ]
+        assert both[0].runs != both[1].runs
+        assert np.array_equal(both[0].start, both[1].start)
+        assert np.array_equal(both[0].label, both[1].label)
 
     def test_a_failure_leaves_no_run(self, run: TrainingRun, tmp_path: Path) -> None:
         broken = tmp_path / "truth.vcf.gz"
@@ -327,6 +341,13 @@ class TestFit:
 
 
 class TestCommand:
+    def test_missing_packages_are_told_before_anything_is_drawn(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(OptionError, match=r"tensorflow.* pip install 'pileupcnn\[train\]'"):
+            run_train(output=tmp_path / "out", data=tmp_path / "none.tsv")
+
     def test_from_table_to_bundle_and_on_from_there(self, run: TrainingRun, tmp_path: Path) -> None:
         data = table(
             tmp_path / "runs.tsv",
@@ -363,6 +384,8 @@ class TestCommand:
             run_train(output=tmp_path, data=tmp_path / "t", width=100)
         with pytest.raises(OptionError, match="give --data"):
             run_train(output=tmp_path, width=101)
+        with pytest.raises(OptionError, match="--labeler is for --data"):
+            run_train(output=tmp_path, labeler="positional")
         with pytest.raises(InputError, match="draw the store again"):
             run_train(output=tmp_path)
 

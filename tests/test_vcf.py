@@ -435,6 +435,23 @@ def test_truth_by_region(tmp_path: Path) -> None:
         assert truth.fetch(Region("c3", 0, 1_000)) == []
 
 
+def test_truth_with_a_field(tmp_path: Path) -> None:
+    header = '##INFO=<ID=kind,Number=A,Type=String,Description="-">\n'
+    header += '##INFO=<ID=size,Number=1,Type=Integer,Description="-">\n'
+    text = TRUTH.replace("##FORMAT", header + "##FORMAT", 1)
+    first = next(line for line in TRUTH.splitlines(True) if not line.startswith("#"))
+    fields = first.split("\t")
+    fields[7] = "kind=x,y;size=7"
+    path = make_truth(tmp_path, text.replace(first, "\t".join(fields)))
+    for name, value in [("kind", "x"), ("size", "7")]:
+        with TruthReader(path, field=name) as truth:
+            values = [variant.value for variant in truth.fetch(Region("c1", 0, 1_000))]
+        assert values[0] == value
+        assert set(values[1:]) == {None}
+    with pytest.raises(InputError, match=r"no INFO field type \(but .*kind, size\)"):
+        TruthReader(path, field="type")
+
+
 def test_truth_without_index(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no index"):
         TruthReader(make_truth(tmp_path, suffix=".vcf"))

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from stages import PlaceClassifier, by_call, make_bundle, records
 
-from pileupcnn import model
+from pileupcnn import classifiers
 from pileupcnn.cli.workflow import SOURCE, run_workflow
 from pileupcnn.errors import OutputError
 
@@ -33,9 +33,9 @@ RESULTS = ("results/call/A.vcf.gz", "results/stages/A.vcf.gz")
 STAND_IN = f"""#!{sys.executable}
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from pileupcnn import model
+from pileupcnn import classifiers
 from stages import PlaceClassifier
-model.Classifier = PlaceClassifier
+classifiers.load_classifier = PlaceClassifier
 from pileupcnn.cli import main
 main()
 """
@@ -91,7 +91,7 @@ def finish(pipeline: Path, *arguments: str, code: int = 0) -> str:
 def test_pipeline_gives_the_records_of_call(
     pipeline: Path, tmp_path: Path, testdata: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "Classifier", PlaceClassifier)
+    monkeypatch.setattr(classifiers, "load_classifier", PlaceClassifier)
     inputs: dict[str, Any] = {
         "ref": testdata / "ref.fa",
         "reads": [testdata / "sample.bam"],

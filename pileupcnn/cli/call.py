@@ -15,7 +15,7 @@ from pileupcnn.cli import common
 
 if TYPE_CHECKING:
     from pileupcnn.calling import CallRun, Statistics
-    from pileupcnn.model import Bundle
+    from pileupcnn.model import Model
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def run_call(
     sample: str | None = None,
     task: str | None = None,
     threads: int = 1,
-    batch_size: int = common.BATCH_SIZE,
+    batch_size: int | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     deepvariant_compat: bool = False,
     population_vcf: Sequence[str | Path] = (),
@@ -54,15 +54,16 @@ def run_call(
     regions : sequence of str
         ``contig:start-end`` (1-based) or BED files; empty for all contigs.
     model : path, optional
-        Directory of a model bundle; the one of the package by default.
+        Directory of a model bundle, or of a SavedModel that DeepVariant released
+        (its graph is executed); the package's own bundle by default.
     sample : str, optional
         Which sample, where the reads hold several; else its name in the output.
     task : str, optional
         ``K/N`` to do only the blocks ``i`` with ``i % N == K``.
     threads : int
         Threads in all.
-    batch_size : int
-        Images classified at once.
+    batch_size : int, optional
+        Images classified at once; by default what suits the engine.
     device : {"auto", "cpu", "gpu"}
     deepvariant_compat : bool
         Drop candidates whose image would leave the contig.
@@ -85,8 +86,8 @@ def run_call(
         If something the user can mend is wrong; then nothing is written.
     """
     from pileupcnn import calling
+    from pileupcnn.classifiers import load_classifier, load_model
     from pileupcnn.errors import OptionError
-    from pileupcnn.model import DEFAULT_MODEL, Classifier, load_bundle
 
     part = calling.Task(*common.parse_task(task)) if task else calling.Task()
     to_records = _is_record_file(output)
@@ -96,8 +97,8 @@ def run_call(
             "end the name in .tfrecord.gz and give the files of all tasks to "
             "'pileupcnn postprocess-variants'"
         )
-    bundle = load_bundle(model or DEFAULT_MODEL)
-    settings = common.override_settings(bundle, overrides or {})
+    network = load_model(model)
+    settings = common.override_settings(network, overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
     total = sum(map(len, inputs.regions))
     statistics = calling.Statistics()
@@ -111,7 +112,7 @@ def run_call(
 
     def make_run() -> CallRun:
         with statistics.timed("start"):
-            classifier = Classifier(bundle, device, threads, batch_size)
+            classifier = load_classifier(network, device, threads, batch_size)
         return calling.CallRun(
             reads,
             ref,
@@ -129,7 +130,7 @@ def run_call(
     if to_records:
         _write_outputs(output, make_run, statistics)
     else:
-        _write_vcf(output, make_run, statistics, inputs, bundle)
+        _write_vcf(output, make_run, statistics, inputs, network)
     return statistics
 
 
@@ -146,13 +147,13 @@ def _write_vcf(
     make_run: Callable[[], CallRun],
     statistics: Statistics,
     inputs: common.ReadInputs,
-    bundle: Bundle,
+    model: Model,
 ) -> None:
-    """The records as a VCF; that it can be written is seen before TensorFlow is loaded."""
+    """The records as a VCF; that it can be written is seen before the network is loaded."""
     from pileupcnn import __version__
     from pileupcnn.vcf import VcfWriter
 
-    source = f"pileupcnn {__version__} model={bundle.name} sha256={bundle.sha256}"
+    source = f"pileupcnn {__version__} model={model.name} sha256={model.sha256}"
     with (
         VcfWriter(output, inputs.sample, inputs.reference_contigs, source) as writer,
         closing(make_run().records(statistics)) as stream,
@@ -204,7 +205,7 @@ def call(
     sample: str | None,
     task: str | None,
     threads: int,
-    batch_size: int,
+    batch_size: int | None,
     device: Literal["auto", "cpu", "gpu"],
     deepvariant_compat: bool,
     population_vcf: tuple[str, ...],

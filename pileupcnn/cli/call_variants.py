@@ -12,7 +12,7 @@ import click
 from pileupcnn.cli import common
 
 if TYPE_CHECKING:
-    from pileupcnn.model import Classifier
+    from pileupcnn.classifiers import Classifier
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def run_call_variants(
     *,
     model: str | Path | None = None,
     threads: int = 1,
-    batch_size: int = common.BATCH_SIZE,
+    batch_size: int | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> int:
     """Classify the images in files of examples.
@@ -49,22 +49,18 @@ def run_call_variants(
     PileupCNNError
         If something the user can mend is wrong; then nothing is written.
     """
-    from pileupcnn.model import DEFAULT_MODEL, load_bundle
+    from pileupcnn.classifiers import load_classifier, load_model
     from pileupcnn.stages.call_variants import classify_files
     from pileupcnn.tfrecords import Shards, find_shards
 
-    bundle = load_bundle(model or DEFAULT_MODEL)
+    network = load_model(model)
     # a part of the shards makes a part of the answers, of which the next stage wants all
     files = find_shards(examples, whole=Shards.parse_file(output) is None)
 
     def make_classifier() -> Classifier:
-        from pileupcnn.model import Classifier
+        return load_classifier(network, device, threads, batch_size)
 
-        return Classifier(bundle, device, threads, batch_size)
-
-    return classify_files(
-        files, output, bundle.spec, make_classifier, batch_size=batch_size, threads=threads
-    )
+    return classify_files(files, output, network.spec, make_classifier, threads=threads)
 
 
 @click.command()
@@ -84,7 +80,7 @@ def call_variants(
     output: str,
     model: str | None,
     threads: int,
-    batch_size: int,
+    batch_size: int | None,
     device: Literal["auto", "cpu", "gpu"],
     quiet: bool,
 ) -> None:

@@ -18,13 +18,10 @@ from pileupcnn.errors import OptionError
 if TYPE_CHECKING:
     from pileupcnn.calling import Statistics
     from pileupcnn.examples import ExampleSettings
-    from pileupcnn.model import Bundle
+    from pileupcnn.model import Model
     from pileupcnn.regions import Region
 
 logger = logging.getLogger(__name__)
-
-BATCH_SIZE = 32
-"""Images classified at once; part of what makes output reproducible."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,7 +52,9 @@ regions_option = click.option(
 )
 
 model_option = click.option(
-    "--model", help="Directory of a model bundle.  [default: the package's own]"
+    "--model",
+    help="Directory of a model bundle, or of a SavedModel that DeepVariant released; a SavedModel "
+    "is a program that TensorFlow executes.  [default: the package's own]",
 )
 
 sample_option = click.option(
@@ -67,7 +66,14 @@ threads_option = click.option(
     default=1,
     show_default=True,
     type=click.IntRange(1, 1024),
-    help="Threads in all, TensorFlow's too.",
+    help="Threads in all, the network's too.",
+)
+
+labeler_option = click.option(
+    "--labeler",
+    type=click.Choice(["haplotype", "positional"]),
+    help="How candidates get their true genotypes: variants near each other compared as "
+    "sequences, or each by position and alleles.  [default: haplotype]",
 )
 
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
@@ -75,17 +81,15 @@ quiet_option = click.option("--quiet", is_flag=True, help="No progress bar, no s
 network_options = _together(
     click.option(
         "--batch-size",
-        default=BATCH_SIZE,
-        show_default=True,
         type=click.IntRange(1),
-        help="Images classified at once.",
+        help="Images classified at once.  [default: 8, or 32 where TensorFlow runs]",
     ),
     click.option(
         "--device",
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "cpu", "gpu"]),
-        help="Where the network runs.",
+        help="Where the network runs; auto takes a GPU if TensorFlow is installed and sees one.",
     ),
 )
 
@@ -197,12 +201,12 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def override_settings(bundle: Bundle, overrides: dict[str, Any]) -> ExampleSettings:
-    """The bundle's settings with some replaced, which is worth a warning."""
+def override_settings(model: Model, overrides: dict[str, Any]) -> ExampleSettings:
+    """The model's settings with some replaced, which is worth a warning."""
     from pileupcnn.model import from_json, to_json
     from pileupcnn.realign import RealignSettings
 
-    settings = bundle.settings
+    settings = model.settings
     overrides = dict(overrides)
     realign = overrides.pop("realign", None)
     if realign is not None and realign != (settings.realign is not None):
@@ -329,6 +333,9 @@ def summary(statistics: Statistics, results: str) -> list[str]:
         f"reads skipped: {skipped or 'none'}",
         f"candidates: {statistics.candidates:,}, {results}: {statistics.records:,}",
     ]
+    if statistics.labels:
+        found = ", ".join(f"{value:,} {name}" for name, value in statistics.labels.items())
+        lines.append(f"truth and candidates: {found}")
     if statistics.dropped:
         lines.append(f"candidates dropped at contig ends: {statistics.dropped:,}")
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +15,8 @@ from pileupcnn.cli import common
 
 if TYPE_CHECKING:
     from pileupcnn.calling import Statistics
+    from pileupcnn.labels import ClassField, Scheme, Truth
     from pileupcnn.regions import Region
-    from pileupcnn.stages.make_examples import Truth
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ def run_make_examples(
     shard_scheme: Literal["blocks", "deepvariant"] = "blocks",
     truth: str | Path | None = None,
     confident: str | Path | None = None,
+    labeler: Scheme | None = None,
+    classes: str | None = None,
+    classes_field: str | None = None,
     model: str | Path | None = None,
     sample: str | None = None,
     threads: int = 1,
@@ -60,6 +64,11 @@ def run_make_examples(
         ``call``, or in single partitions, as DeepVariant does.
     truth, confident : path, optional
         Both or none: VCF and BED, for labelled examples.
+    labeler : {"haplotype", "positional"}, optional
+        How candidates get their true genotypes.
+    classes, classes_field : str, optional
+        Both or none: label with one of these classes (comma-separated, three
+        at most), which the truth has in this INFO field.
 
     Returns
     -------
@@ -72,19 +81,25 @@ def run_make_examples(
         If something the user can mend is wrong; then nothing is written.
     """
     from pileupcnn.calling import Statistics
+    from pileupcnn.classifiers import load_model
     from pileupcnn.errors import OptionError
-    from pileupcnn.model import DEFAULT_MODEL, load_bundle
+    from pileupcnn.labels import DEFAULT_SCHEME
     from pileupcnn.stages.make_examples import ExampleRun
 
     example_files, candidate_files = _outputs(examples, candidates, task)
     if (truth is None) != (confident is None):
         raise OptionError("--truth and --confident go together: give both, or none of them")
-    bundle = load_bundle(model or DEFAULT_MODEL)
-    settings = common.override_settings(bundle, overrides or {})
+    if truth is None and (classes or classes_field or labeler):
+        raise OptionError("--labeler and --classes are for labels: give --truth and --confident")
+    own_classes = _own_classes(classes, classes_field, labeler)
+    settings = common.override_settings(load_model(model), overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
     known, wanted = None, inputs.regions
     if truth is not None and confident is not None:
-        known, wanted = _labelled(Path(truth), Path(confident), inputs)
+        known, wanted = _labelled(
+            Path(truth), Path(confident), inputs, settings.reads.partition_size
+        )
+        known = replace(known, scheme=labeler or DEFAULT_SCHEME, classes=own_classes)
     statistics = Statistics()
     total = sum(map(len, wanted)) // (1 if task is None else len(example_files))
     done = 0
@@ -132,26 +147,48 @@ def _outputs(
     return example_files, candidate_files
 
 
+def _own_classes(
+    classes: str | None, field: str | None, labeler: Scheme | None
+) -> ClassField | None:
+    """What --classes and --classes-field say."""
+    from pileupcnn.errors import OptionError
+    from pileupcnn.labels import ClassField
+    from pileupcnn.messages.convert import LABELS
+
+    if classes is None and field is None:
+        return None
+    if classes is None or field is None:
+        raise OptionError("--classes and --classes-field go together: give both, or none of them")
+    if labeler is not None:
+        raise OptionError("--labeler is for genotypes, --classes need none; leave one of them out")
+    names = tuple(classes.split(","))
+    if not 2 <= len(names) <= LABELS or len(set(names)) < len(names) or not all(names):
+        raise OptionError(
+            f"--classes {classes}: give two or {LABELS} names, all different, with commas between"
+        )
+    return ClassField(field, names)
+
+
 def _labelled(
-    truth: Path, confident: Path, inputs: common.ReadInputs
+    truth: Path, confident: Path, inputs: common.ReadInputs, partition_size: int
 ) -> tuple[Truth, list[Region]]:
-    """The truth, and where it is complete within the regions."""
+    """The truth, and the regions' partitions of which it knows something."""
     from pileupcnn.errors import InputError
-    from pileupcnn.labels import ConfidentRegions
-    from pileupcnn.regions import merge, read_bed
-    from pileupcnn.stages.make_examples import Truth
+    from pileupcnn.labels import ConfidentRegions, Truth
+    from pileupcnn.regions import read_bed
     from pileupcnn.vcf import TruthReader
 
     contigs = list(inputs.contigs)
     TruthReader(truth, contigs).close()
     bed = ConfidentRegions(read_bed(confident, inputs.contigs))
-    wanted = merge(bed.intersect(inputs.regions), contigs)
+    known = ConfidentRegions(bed.intersect(inputs.regions))
+    wanted = known.cover(inputs.regions, partition_size)
     if not wanted:
         raise InputError(
             f"{confident}: no interval on a contig of the reads within the regions; compare the "
             "contig names"
         )
-    return Truth(truth, tuple(contigs), bed), wanted
+    return Truth(truth, tuple(contigs), known), wanted
 
 
 @click.command()
@@ -173,6 +210,12 @@ def _labelled(
 )
 @click.option("--truth", help="Indexed VCF or BCF with genotypes: examples get labels.")
 @click.option("--confident", help="BED: where the truth is complete.")
+@common.labeler_option
+@click.option(
+    "--classes",
+    help="Labels are places in this list (a,b,c), not genotypes; the first: no variant.",
+)
+@click.option("--classes-field", help="INFO field of the truth that names the class.")
 @common.model_option
 @common.sample_option
 @common.threads_option
@@ -191,6 +234,9 @@ def make_examples(
     shard_scheme: Literal["blocks", "deepvariant"],
     truth: str | None,
     confident: str | None,
+    labeler: Scheme | None,
+    classes: str | None,
+    classes_field: str | None,
     model: str | None,
     sample: str | None,
     threads: int,
@@ -215,6 +261,9 @@ def make_examples(
             shard_scheme=shard_scheme,
             truth=truth,
             confident=confident,
+            labeler=labeler,
+            classes=classes,
+            classes_field=classes_field,
             model=model,
             sample=sample,
             threads=threads,

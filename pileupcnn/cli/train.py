@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pileupcnn.cli import common
+
 if TYPE_CHECKING:
     from pileupcnn.examples import ExampleSettings
+    from pileupcnn.labels import Scheme
     from pileupcnn.networks import Device
 
 
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     help="Realign reads around likely indels, in training and then in calling.  "
     "[default: --realign]",
 )
+@common.labeler_option
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 @click.option(
@@ -74,7 +78,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto")
 def train(**options: object) -> None:
-    """Train a model on reads whose variants are known.
+    """Train a model on reads whose variants are known (needs pileupcnn[train]).
 
     Draws labelled images of all runs of the table into a packed store, then
     trains on that. Killed at any time, the same command goes on where it was.
@@ -94,6 +98,7 @@ def run_train(
     height: int | None = None,
     width: int | None = None,
     realign: bool | None = None,
+    labeler: Scheme | None = None,
     epochs: int = 20,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
@@ -117,11 +122,13 @@ def run_train(
     """
     from pileupcnn.datasets import draw_store, pack_examples, read_runs
     from pileupcnn.errors import OptionError
+    from pileupcnn.labels import DEFAULT_SCHEME
     from pileupcnn.model import load_bundle
-    from pileupcnn.networks import ARCHITECTURES
+    from pileupcnn.networks import ARCHITECTURES, require_training_packages
     from pileupcnn.store import PackedStore
     from pileupcnn.train import FitSettings, fit
 
+    require_training_packages()
     start = None if init is None else load_bundle(init)
     if start is not None and (architecture or height or width or realign is not None):
         raise OptionError(
@@ -136,13 +143,15 @@ def run_train(
     store = store or output / "store"
     if data is not None and examples:
         raise OptionError("--data and --examples are two ways to give images; give one of them")
+    if labeler is not None and data is None:
+        raise OptionError("--labeler is for --data: other images have their labels; leave it out")
     if examples:
         images = pack_examples(examples, store)
     elif data is not None:
         settings = (
             start.settings if start is not None else _settings(height, width, realign is not False)
         )
-        images = draw_store(read_runs(data), store, settings, threads)
+        images = draw_store(read_runs(data), store, settings, threads, labeler or DEFAULT_SCHEME)
     elif height or width or realign is not None:
         raise OptionError(
             "--height, --width and --realign are for drawing; give --data or leave them out"

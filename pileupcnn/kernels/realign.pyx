@@ -8,7 +8,7 @@ overlaps most, align the reads of a window through its haplotypes.
 import numpy as np
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 from libcpp.vector cimport vector
 
 from pileupcnn.kernels.alignment cimport ReadBases, WindowAligner
@@ -324,3 +324,41 @@ cdef class Realigner:
                 self.haplotype_bases.data(), self.haplotype_bases.size(), np.uint8
             ),
         }
+
+
+def append_slices(
+    const uint8_t[::1] values,
+    const int64_t[::1] offset,
+    const int32_t[::1] source,
+    const int64_t[::1] new_offset,
+):
+    """Values of variable length, with those of the reads `source` again at the end.
+
+    Parameters
+    ----------
+    values : uint8
+        Read ``i`` has ``values[offset[i]:offset[i + 1]]``.
+    offset : int64 [n + 1]
+    source : int32 [m]
+    new_offset : int64 [n + m + 1]
+        Where the values of each read, then of each copy, lie in the result.
+    """
+    array = np.empty(new_offset[new_offset.shape[0] - 1], np.uint8)
+    cdef uint8_t[::1] view = array
+    cdef Py_ssize_t i, n = offset.shape[0] - 1
+    cdef double began
+    if not view.shape[0]:
+        return array
+    with nogil:
+        began = thread_seconds()
+        if offset[n]:
+            memcpy(&view[0], &values[0], offset[n])
+        for i in range(source.shape[0]):
+            if new_offset[n + i + 1] > new_offset[n + i]:
+                memcpy(
+                    &view[new_offset[n + i]],
+                    &values[offset[source[i]]],
+                    new_offset[n + i + 1] - new_offset[n + i],
+                )
+        count_released(began)
+    return array

@@ -493,10 +493,13 @@ cdef class ReadSweep:
 
         None for what was not to be read.
         """
+        cdef double began
         with nogil:
+            began = thread_seconds()
             if self.unheld:
                 self._compact()
             self._find_twins()
+            count_released(began)
         cdef size_t partitions = self.members.size()
         offsets = np.zeros(partitions + 1, dtype=np.int64)
         cdef int64_t[::1] view = offsets

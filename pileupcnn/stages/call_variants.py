@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn import runners
+from pileupcnn.classifiers import Classifier
 from pileupcnn.errors import InputError
 from pileupcnn.example_info import ExampleInfo, info_path, read_info
 from pileupcnn.messages.convert import MessageError, decode_variant, encode_call, read_examples
 from pileupcnn.messages.variants_pb2 import Variant
-from pileupcnn.model import Classifier
 from pileupcnn.pileup import Channel, PileupSpec
 from pileupcnn.tfrecords import RecordWriter, Shards
 
@@ -123,11 +124,11 @@ def _size(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _batches(files: Sequence[_ExampleFile], size: int) -> Iterator[list[_Row]]:
+def _batches(files: Sequence[_ExampleFile], size: Callable[[], int]) -> Iterator[list[_Row]]:
     """Batches of examples, none across a block's edge.
 
     Shards have the blocks in turn, so taking them in turn gives the order of
-    the genome.
+    the genome. `size` is not asked before a first example was read.
     """
     streams = [file.blocks() for file in files]
     while streams:
@@ -136,8 +137,8 @@ def _batches(files: Sequence[_ExampleFile], size: int) -> Iterator[list[_Row]]:
             block = next(stream, None)
             if block is not None:
                 rows = iter(block)
-                while batch := list(itertools.islice(rows, size)):
-                    yield batch
+                for row in rows:
+                    yield [row, *itertools.islice(rows, size() - 1)]
                 going.append(stream)
         streams = going
 
@@ -166,7 +167,6 @@ def classify_files(
     spec: PileupSpec,
     make_classifier: Callable[[], Classifier],
     *,
-    batch_size: int,
     threads: int = 1,
 ) -> int:
     """Write what the network says of the images in files of examples.
@@ -182,8 +182,6 @@ def classify_files(
         The model's images.
     make_classifier : callable
         Loads the model; called when the first image was read.
-    batch_size : int
-        That of the classifier.
     threads : int
 
     Returns
@@ -198,12 +196,12 @@ def classify_files(
         written.
     """
     files = [_ExampleFile(path, spec) for path in sorted(examples, key=_shard_number)]
-    batches = _batches(files, batch_size)
+    classifier = functools.cache(make_classifier)
+    batches = _batches(files, lambda: classifier().at_once)
     with RecordWriter(output) as writer:
         first = next(batches, None)
         if first is not None:
-            classifier = make_classifier()
-            stream = _in_order(classifier, itertools.chain([first], batches), threads)
+            stream = _in_order(classifier(), itertools.chain([first], batches), threads)
             with closing(stream):
                 for answers in stream:
                     for answer in answers:

@@ -21,9 +21,9 @@ from pileupcnn.calling import (
 )
 from pileupcnn.example_info import ExampleInfo, info_path, write_info
 from pileupcnn.examples import ExampleSettings, RunExamples
-from pileupcnn.labels import DROPPED, ConfidentRegions, label_images, true_genotype
+from pileupcnn.genotypes import Genotype
+from pileupcnn.labels import DROPPED, UNKNOWN, Labeller, Truth
 from pileupcnn.messages.convert import (
-    Site,
     candidate_site,
     candidate_support,
     encode_candidate,
@@ -34,32 +34,12 @@ from pileupcnn.messages.variants_pb2 import Variant
 from pileupcnn.pileup import ImagePlan, PileupSpec
 from pileupcnn.regions import BLOCK_PARTITIONS, Block, Region, blocks, partitions
 from pileupcnn.tfrecords import RecordWriter
-from pileupcnn.vcf import TruthReader, TruthVariant
 
 IMAGES = 32
 """Images drawn at once."""
 
 Scheme = Literal["blocks", "deepvariant"]
 """How the genome is dealt out to shards: in blocks, or in DeepVariant's single partitions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """Known variants, for labels.
-
-    Attributes
-    ----------
-    variants : Path
-        Indexed VCF or BCF.
-    contigs : tuple of str
-        As for `TruthReader`.
-    confident : ConfidentRegions
-        Candidates outside become no examples.
-    """
-
-    variants: Path
-    contigs: tuple[str, ...]
-    confident: ConfidentRegions
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +144,12 @@ class ExampleRun:
             drop_at_ends=self.drop_at_ends,
             population=self.population,
         )
-        labeller = None if self.truth is None else _Labeller(self.truth, Path(self.reads[0]).name)
-        return _BlockEncoder(scanner, self.settings.pileup, self.sample, labeller, with_candidates)
+        labeller = None if self.truth is None else Labeller(self.truth, self.reference)
+        # DeepVariant notes the reads' file in training
+        reads_name = "" if labeller is None else Path(self.reads[0]).name
+        return _BlockEncoder(
+            scanner, self.settings.pileup, self.sample, labeller, reads_name, with_candidates
+        )
 
 
 def _deal(
@@ -213,33 +197,6 @@ class _EncodedBlock:
     statistics: Statistics
 
 
-class _Labeller:
-    """Gives the images of runs their labels; one thread's own."""
-
-    def __init__(self, truth: Truth, reads_name: str) -> None:
-        self.reads_name = reads_name
-        self._confident = truth.confident
-        self._truth = TruthReader(truth.variants, truth.contigs)
-
-    def close(self) -> None:
-        self._truth.close()
-
-    def label(self, made: RunExamples) -> tuple[list[int], dict[int, list[TruthVariant]]]:
-        """Labels of the images of a run, those without one taken out; truth by start."""
-        contig, candidates = made.candidates.contig, made.candidates
-        if not len(candidates):
-            return [], {}
-        around = Region(contig, int(candidates.start[0]), int(candidates.start[-1]) + 1)
-        truth = self._truth.fetch(around)
-        labels = label_images(candidates, made.plan, truth, self._confident)
-        kept = labels != DROPPED
-        made.plan = ImagePlan(made.plan.candidate[kept], made.plan.alts[kept])
-        by_start: dict[int, list[TruthVariant]] = {}
-        for variant in truth:
-            by_start.setdefault(variant.start, []).append(variant)
-        return labels[kept].tolist(), by_start
-
-
 @dataclass(frozen=True, slots=True)
 class _Described:
     """What an example holds besides its image."""
@@ -257,12 +214,14 @@ class _BlockEncoder:
         scanner: BlockScanner,
         spec: PileupSpec,
         sample: str,
-        labeller: _Labeller | None,
+        labeller: Labeller | None,
+        reads_name: str,
         with_candidates: bool,
     ) -> None:
         self._scanner = scanner
         self._sample = sample
         self._labeller = labeller
+        self._reads_name = reads_name
         self._with_candidates = with_candidates
         self._images = np.empty((IMAGES, *spec.shape), np.uint8)
 
@@ -292,35 +251,31 @@ class _BlockEncoder:
         described: list[_Described] = []
         candidates: list[bytes] = []
         for made in block.runs:
-            labels: Iterator[int] | None = None
-            truth: dict[int, list[TruthVariant]] = {}
-            reads_name = ""
-            if self._labeller is not None:
-                found, truth = self._labeller.label(made)
-                labels, reads_name = iter(found), self._labeller.reads_name
+            labels, genotypes = self._label(made, block.statistics)
             last, variant = -1, Variant()
-            for index, alts in images_of(made.plan):
+            for (index, alts), label in zip(images_of(made.plan), labels, strict=True):
                 if index != last:
-                    site = self._site(made, index, truth if labels is not None else None)
-                    last, variant = index, site_to_variant(site, reads_name)
+                    site = candidate_site(made.candidates, index, self._sample)
+                    site = replace(site, genotype=genotypes.get(index, UNKNOWN))
+                    last, variant = index, site_to_variant(site, self._reads_name)
                     if self._with_candidates:
                         support = candidate_support(made.candidates, made.reads, index)
                         candidates.append(encode_candidate(site, support))
-                described.append(
-                    _Described(variant, alts, None if labels is None else next(labels))
-                )
+                described.append(_Described(variant, alts, label))
         return described, candidates
 
-    def _site(
-        self, made: RunExamples, index: int, truth: dict[int, list[TruthVariant]] | None
-    ) -> Site:
-        """One candidate; with its true genotype if there is a truth."""
-        site = candidate_site(made.candidates, index, self._sample)
-        if truth is None:
-            return site
-        there = truth.get(site.start)
-        pair = true_genotype(site.alleles, there) if there else (0, 0)
-        return replace(site, genotype=pair)
+    def _label(
+        self, made: RunExamples, statistics: Statistics
+    ) -> tuple[Sequence[int | None], dict[int, Genotype]]:
+        """Labels of a run's images, those without one taken out; genotypes of candidates."""
+        if self._labeller is None:
+            return [None] * len(made.plan), {}
+        labels = self._labeller.label(made.run, made.candidates, made.plan)
+        statistics.labels.update(labels.counts)
+        kept = labels.images != DROPPED
+        made.plan = ImagePlan(made.plan.candidate[kept], made.plan.alts[kept])
+        genotypes = dict(enumerate(map(tuple, labels.genotypes.tolist())))
+        return labels.images[kept].tolist(), genotypes
 
 
 class _ShardWriter:

@@ -60,7 +60,10 @@ def beds_of(sample):
 def model_of(sample):
     """Files of its model, if it is not the package's own."""
     model = setting(sample, "model")
-    return [f"{model}/model.json", f"{model}/weights.npz"] if model else []
+    if not model:
+        return []
+    files = [str(path) for path in Path(model).rglob("*") if path.is_file()]
+    return sorted(files) or [model]
 
 
 def flags(name, values):

@@ -1,0 +1,2 @@
+DRAWABLE: frozenset[int]
+MIN_ALLELE_FREQUENCY: float

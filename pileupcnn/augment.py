@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateSettings
-from pileupcnn.errors import check_range
-from pileupcnn.kernels.drawing import STRAND_VALUES, SUPPORTS_VALUE, quality_values
+from pileupcnn.errors import OptionError, check_range
+from pileupcnn.kernels.channels import STRAND_VALUES, SUPPORTS_VALUE, quality_values
 from pileupcnn.labels import SNP
-from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.pileup import AltAlignedPileup, Channel, PileupSpec
 
 MIN_READS = 8
 """Images with fewer reads are not thinned."""
@@ -64,11 +64,22 @@ class Augmenter:
         Of the images; what concerns a layer that they lack is left out.
     candidates : CandidateSettings
         When an image would be no candidate any more.
+
+    Raises
+    ------
+    OptionError
+        If images are stacks of several, which would have to change together.
     """
 
     def __init__(
         self, augmentation: Augmentation, spec: PileupSpec, candidates: CandidateSettings
     ) -> None:
+        stacked = spec.sample_heights or spec.alt_aligned_pileup is AltAlignedPileup.ROWS
+        if stacked and augmentation != Augmentation():
+            raise OptionError(
+                "images of several samples, or with rows aligned to ALTs, cannot be augmented; leave "
+                "out --thin-reads, --flip-strands and --bin-qualities"
+            )
         self._shares, self._spec, self._candidates = augmentation, spec, candidates
         self._strands = np.arange(256, dtype=np.uint8)
         self._strands[list(STRAND_VALUES)] = STRAND_VALUES[::-1]

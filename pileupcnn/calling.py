@@ -173,7 +173,7 @@ class BlockScanner:
     drop_at_ends : bool
         Draw no image of candidates whose image would leave the contig, as
         DeepVariant does, instead of leaving the columns outside blank.
-    detail, small_model, confidence
+    detail, small_model, confidence, population
         As for `ExampleMaker`.
     """
 
@@ -189,6 +189,7 @@ class BlockScanner:
         detail: Detail = Detail.ALTS,
         small_model: SmallModel | None = None,
         confidence: ReferenceConfidence | None = None,
+        population: Sequence[str | Path] = (),
     ) -> None:
         self._reads, self._reference = reads, reference
         self._maker = ExampleMaker(
@@ -199,6 +200,7 @@ class BlockScanner:
             detail=detail,
             small_model=small_model,
             confidence=confidence,
+            population=population,
         )
         self._first_block = first_block
         self._drop_at_ends = drop_at_ends
@@ -473,7 +475,7 @@ class CallRun:
     task : Task
         The part of the run that is done.
     threads : int
-    drop_at_ends, small_model, confidence
+    drop_at_ends, small_model, confidence, population
         As for `BlockScanner`.
     haploid : HaploidRegions
     progress : callable
@@ -492,6 +494,7 @@ class CallRun:
     small_model: SmallModel | None = None
     confidence: ReferenceConfidence | None = None
     haploid: HaploidRegions = DIPLOID
+    population: Sequence[str | Path] = ()
     progress: Callable[[int], object] = lambda _: None
 
     def records(self, statistics: Statistics) -> Generator[Item, None, None]:
@@ -547,5 +550,6 @@ class CallRun:
             drop_at_ends=self.drop_at_ends,
             small_model=self.small_model,
             confidence=self.confidence,
+            population=self.population,
         )
         return BlockCaller(scanner, self.settings, self.classifier, finish)

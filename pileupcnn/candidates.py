@@ -143,6 +143,8 @@ class CandidateBatch:
         If asked for.
     counts : PositionCounts, optional
         If asked for.
+    allele_frequency : float32 [a], optional
+        In a population, 0 for REF; None if nothing wants it.
     """
 
     contig: str
@@ -160,6 +162,7 @@ class CandidateBatch:
     mismatches: int
     details: SupportDetails | None = None
     counts: PositionCounts | None = None
+    allele_frequency: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.start)

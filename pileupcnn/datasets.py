@@ -29,7 +29,7 @@ from pileupcnn.labels import (
 )
 from pileupcnn.messages.convert import decode_variant, read_examples
 from pileupcnn.model import CLASSES, settings_to_json
-from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.pileup import spec_from_info
 from pileupcnn.realign import RealignSettings
 from pileupcnn.regions import Block, Region, blocks, read_bed, resolve_regions
 from pileupcnn.small_model import features
@@ -252,9 +252,7 @@ def _settings_of(path: Path) -> ExampleSettings | None:
     if info.shape is None:
         return None
     try:
-        height, width, _ = info.shape
-        channels = tuple(map(Channel, info.channels))
-        spec = PileupSpec(height, width, channels)
+        spec = spec_from_info(info)
     except ValueError as error:
         raise InputError(f"{info_path(path)}: images that cannot be drawn ({error})") from error
     return ExampleSettings(pileup=spec, realign=RealignSettings())

@@ -12,14 +12,23 @@ from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateBatch, CandidateSettings, Detail, find_candidates
 from pileupcnn.confidence import ReferenceBlocks, ReferenceConfidence
-from pileupcnn.errors import InputError
+from pileupcnn.errors import InputError, OptionError
+from pileupcnn.frequencies import PopulationFrequencies
 from pileupcnn.kernels.drawing import Drawer
-from pileupcnn.pileup import ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
+from pileupcnn.pileup import (
+    ImagePlan,
+    PileupSpec,
+    draw_images,
+    draw_samples,
+    make_drawer,
+    plan_images,
+)
 from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
 from pileupcnn.realign import RealignSettings, realign_reads
 from pileupcnn.reference import Reference, ReferenceWindow, common_contigs
 from pileupcnn.regions import Region
 from pileupcnn.resources import Closing
+from pileupcnn.samples import Support, pooled_supports
 from pileupcnn.small_model import Answers, SmallModel, answer
 
 CHECKED_BASES = 100_000
@@ -85,6 +94,8 @@ class RunExamples:
         The small model's, for what is not in the plan; if there is one.
     reference_blocks : ReferenceBlocks, optional
         If they are wanted.
+    others : list of ReadBatch
+        Of the further samples of the images, in order.
     """
 
     run: tuple[Region, ...]
@@ -94,8 +105,10 @@ class RunExamples:
     window: ReferenceWindow
     answers: Answers | None
     reference_blocks: ReferenceBlocks | None
+    others: list[ReadBatch]
+    _supports: list[Support]
     _drawer: Drawer
-    _shape: tuple[int, int, int]
+    _spec: PileupSpec
 
     def draw(
         self, first: int, last: int, images: NDArray[np.uint8] | None = None
@@ -108,9 +121,27 @@ class RunExamples:
             The first of `images` if given, which are overwritten.
         """
         if images is None:
-            images = np.empty((last - first, *self._shape), dtype=np.uint8)
+            images = np.empty((last - first, *self._spec.shape), dtype=np.uint8)
         drawn = images[: last - first]
-        draw_images(self._drawer, self.reads, self.candidates, self.plan, self.window, drawn, first)
+        if self.others:
+            # the first is the one with the candidates, wherever in the image it is
+            order = list(range(1, 1 + len(self.others)))
+            order.insert(self._spec.main_sample, 0)
+            samples = [self.reads, *self.others]
+            draw_samples(
+                self._drawer,
+                [samples[i] for i in order],
+                [self._supports[i] for i in order],
+                self.candidates,
+                self.plan,
+                self.window,
+                drawn,
+                first,
+            )
+        else:
+            draw_images(
+                self._drawer, self.reads, self.candidates, self.plan, self.window, drawn, first
+            )
         return drawn
 
 
@@ -133,6 +164,12 @@ class ExampleMaker(Closing):
         which it gets.
     confidence : ReferenceConfidence, optional
         If given, runs have reference blocks.
+    population : sequence of path
+        As for `PopulationFrequencies`, where images show allele frequencies.
+    others : sequence of sequences of path
+        The files of each further sample, where images stack several
+        (`PileupSpec.sample_heights`): in the order of the images, without the
+        sample that has the candidates. Each file is of one sample.
 
     Attributes
     ----------
@@ -156,46 +193,86 @@ class ExampleMaker(Closing):
         detail: Detail = Detail.ALTS,
         small_model: SmallModel | None = None,
         confidence: ReferenceConfidence | None = None,
+        population: Sequence[str | Path] = (),
+        others: Sequence[Sequence[str | Path]] = (),
     ) -> None:
         self.settings = settings
         self._detail = detail if small_model is None else Detail.REFERENCE
         self._small_model = small_model
         self._confidence = confidence
+        spec = settings.pileup
+        if len(spec.heights) != 1 + len(others):
+            raise OptionError(
+                f"the images show {len(spec.heights)} samples, and the reads of {1 + len(others)} "
+                "are given; take another model, or give those of each in ExampleMaker"
+            )
         self.reference = Reference(reference)
-        self.scanner = Scanner(reads, reference, settings.reads, sample)
+
+        def make_scanner(files: Sequence[str | Path], sample: str | None) -> Scanner:
+            return Scanner(
+                files,
+                reference,
+                settings.reads,
+                sample,
+                haplotypes=spec.needs_haplotypes,
+                modifications=spec.needs_modifications,
+            )
+
+        self.scanner = make_scanner(reads, sample)
+        self._others = [make_scanner(files, None) for files in others]
         self.sample = self.scanner.sample
         self.contigs = common_contigs(self.reference.lengths, self.scanner.lengths, reads[0])
+        for scanner, files in zip(self._others, others, strict=True):
+            both = common_contigs(self.reference.lengths, scanner.lengths, files[0])
+            self.contigs = {name: self.contigs[name] for name in self.contigs if name in both}
+        self._frequencies: PopulationFrequencies | None = None
+        if bool(population) != spec.needs_frequencies:
+            raise OptionError(
+                "--population-vcf: the images show no allele frequencies; leave it out"
+                if population
+                else "the images show allele frequencies: give a population's with --population-vcf"
+            )
+        if population:
+            self._frequencies = PopulationFrequencies(population, self.contigs)
         self._drawer = make_drawer(
-            settings.pileup,
+            spec,
             settings.candidates.min_base_quality,
             settings.reads.min_mapping_quality,
+            settings.realign.alignment if settings.realign else None,
         )
 
     def close(self) -> None:
         """Close the files."""
         self.scanner.close()
+        for scanner in self._others:
+            scanner.close()
         self.reference.close()
+        if self._frequencies is not None:
+            self._frequencies.close()
 
-    def _window(self, reads: ReadBatch, run: tuple[Region, ...]) -> ReferenceWindow:
+    def _window(self, samples: Sequence[ReadBatch], run: tuple[Region, ...]) -> ReferenceWindow:
         """The reference under a run's images, alleles and, if they are realigned, reads."""
         realign = self.settings.realign
         margin = max(self.settings.pileup.width // 2, realign.reach if realign else 0)
         start, end = run[0].start, run[-1].end
         # an allele begins in a partition, and the longest that needs the reference is a deletion
-        deletions = reads.cigar[reads.cigar & 15 == pysam.CDEL] >> 4
-        end += int(deletions.max(initial=0))
+        for reads in samples:
+            deletions = reads.cigar[reads.cigar & 15 == pysam.CDEL] >> 4
+            end = max(end, run[-1].end + int(deletions.max(initial=0)))
         if realign:
-            start = min(start, int(reads.start.min(initial=start)))
-            end = max(end, int(reads.end.max(initial=end)))
+            for reads in samples:
+                start = min(start, int(reads.start.min(initial=start)))
+                end = max(end, int(reads.end.max(initial=end)))
         return self.reference.window(run[0].contig, start - margin, end + margin)
 
     def run_examples(self, run: tuple[Region, ...]) -> RunExamples:
         """Reads, candidates and image plan of one run of partitions."""
-        reads = self.scanner.scan(run)
+        samples = [scanner.scan(run) for scanner in (self.scanner, *self._others)]
         realign = self.settings.realign
-        window = self._window(reads, run)
+        window = self._window(samples, run)
         if realign:
-            reads = realign_reads(reads, run, window, realign)
+            samples = [realign_reads(reads, run, window, realign) for reads in samples]
+        reads, *others = samples
         candidates = find_candidates(
             reads,
             run,
@@ -204,11 +281,18 @@ class ExampleMaker(Closing):
             self._detail,
             with_counts=self._confidence is not None,
         )
+        if self._frequencies is not None:
+            candidates.allele_frequency = self._frequencies.lookup(candidates, self.reference)
         plan, answers, blocks = plan_images(candidates), None, None
         if self._small_model is not None:
             answers, plan = answer(self._small_model, candidates, reads, plan)
         if self._confidence is not None and candidates.counts is not None:
             blocks = self._confidence.blocks(run, candidates.counts, window)
+        supports = (
+            pooled_supports(reads, others, candidates, run, window, self.settings.candidates)
+            if others
+            else []
+        )
         return RunExamples(
             run,
             reads,
@@ -217,6 +301,8 @@ class ExampleMaker(Closing):
             window,
             answers,
             blocks,
+            others,
+            supports,
             self._drawer,
-            self.settings.pileup.shape,
+            self.settings.pileup,
         )

@@ -464,9 +464,16 @@ def settings_from_json(value: Mapping[str, Any]) -> ExampleSettings:
 
 
 def to_json(value: Any) -> Any:
-    """Dataclasses to dictionaries, enumerations to their names in lower case."""
+    """Dataclasses to dictionaries, enumerations to their names in lower case.
+
+    Fields with the metadata `LATER` are left out where they have their default.
+    """
     if dataclasses.is_dataclass(value):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: to_json(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not f.metadata.get("later") or getattr(value, f.name) != f.default
+        }
     if isinstance(value, Enum):
         return value.name.lower()
     if isinstance(value, tuple):
@@ -499,7 +506,8 @@ def from_json(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"'{where}' is not an object")
         hints = typing.get_type_hints(kind)
-        for name in sorted(set(hints) ^ set(value)):
+        later = {f.name for f in dataclasses.fields(kind) if f.metadata.get("later")}
+        for name in sorted((set(hints) ^ set(value)) - (later - set(value))):
             raise ValueError(f"'{where}.{name}' is {'missing' if name in hints else 'unknown'}")
         return kind(**{n: from_json(hints[n], v, f"{where}.{n}") for n, v in value.items()})
     if isinstance(kind, type) and issubclass(kind, Enum):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import check_range
 from pileupcnn.example_info import ExampleInfo
-from pileupcnn.kernels.drawing import Drawer
+from pileupcnn.kernels.alt_align import AltAligner
+from pileupcnn.kernels.channels import DRAWABLE
+from pileupcnn.kernels.drawing import ALT_LAYOUTS, Drawer
 from pileupcnn.reads import ReadBatch
+from pileupcnn.realign import AlignmentSettings
 from pileupcnn.reference import ReferenceWindow
+from pileupcnn.samples import Support
 
 
 class Channel(IntEnum):
@@ -25,7 +30,63 @@ class Channel(IntEnum):
     STRAND = 4
     READ_SUPPORTS_VARIANT = 5
     BASE_DIFFERS_FROM_REF = 6
+    HAPLOTYPE = 7
+    ALLELE_FREQUENCY = 8
+    DIFF_CHANNELS_ALTERNATE_ALLELE_1 = 9
+    DIFF_CHANNELS_ALTERNATE_ALLELE_2 = 10
+    READ_MAPPING_PERCENT = 11
+    AVG_BASE_QUALITY = 12
+    IDENTITY = 13
+    GAP_COMPRESSED_IDENTITY = 14
+    GC_CONTENT = 15
+    IS_HOMOPOLYMER = 16
+    HOMOPOLYMER_WEIGHTED = 17
+    BLANK = 18
     INSERT_SIZE = 19
+    BASE_CHANNELS_ALTERNATE_ALLELE_1 = 20
+    BASE_CHANNELS_ALTERNATE_ALLELE_2 = 21
+    MEAN_COVERAGE = 22
+    BASE_METHYLATION = 23
+    BASE_6MA = 24
+
+
+BASE_CHANNELS = tuple(Channel(number) for number in range(1, 7))
+"""The six channels that all of DeepVariant's models have."""
+
+
+class AltAlignedPileup(Enum):
+    """Where an image shows the reads as aligned to its ALTs, as DeepVariant's flag."""
+
+    NONE = "none"
+    ROWS = "rows"
+    DIFF_CHANNELS = "diff_channels"
+    BASE_CHANNELS = "base_channels"
+
+    @property
+    def layers(self) -> tuple[Channel, ...]:
+        """The layers that it adds, for the first and the second ALT."""
+        if self is AltAlignedPileup.DIFF_CHANNELS:
+            return (
+                Channel.DIFF_CHANNELS_ALTERNATE_ALLELE_1,
+                Channel.DIFF_CHANNELS_ALTERNATE_ALLELE_2,
+            )
+        if self is AltAlignedPileup.BASE_CHANNELS:
+            return (
+                Channel.BASE_CHANNELS_ALTERNATE_ALLELE_1,
+                Channel.BASE_CHANNELS_ALTERNATE_ALLELE_2,
+            )
+        return ()
+
+
+class TypesToAltAlign(Enum):
+    """Candidates whose reads are aligned to their ALTs, as DeepVariant's flag."""
+
+    INDELS = "indels"
+    ALL = "all"
+
+
+LATER: dict[str, bool] = {"later": True}
+"""Metadata of settings that older bundles lack: they mean what the default says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,51 +100,114 @@ class PileupSpec:
     width : int
         Columns; odd, the variant's first base is in the middle one.
     channels : tuple of Channel
-        Layers in order; the last axis of an image.
+        Layers in order, without those that `alt_aligned_pileup` adds.
     reference_rows : int
         Identical rows that show the reference, on top.
+    alt_aligned_pileup : AltAlignedPileup
+        Rows: two more blocks of `height` rows below, for the first and the
+        second ALT. Diff channels, base channels: two more layers, which are the
+        sixth or the first of `channels` for the first and the second ALT.
+    types_to_alt_align : TypesToAltAlign
+        Other candidates have empty rows or layers there.
+    sort_by_haplotypes : bool
+        Rows are sorted by HP tag first.
+    mean_coverage : float
+        What the channel of that name shows; DeepVariant 1.9 leaves it at 0.
+    sample_heights : tuple of int
+        Rows of each sample, where an image stacks several, from the top; each
+        has its own rows of the reference, and they add up to `height`. Empty
+        for one sample.
+    main_sample : int
+        Which of these has the candidates, counted from 0.
     """
 
     height: int = 100
     width: int = 221
-    channels: tuple[Channel, ...] = (
-        Channel.READ_BASE,
-        Channel.BASE_QUALITY,
-        Channel.MAPPING_QUALITY,
-        Channel.STRAND,
-        Channel.READ_SUPPORTS_VARIANT,
-        Channel.BASE_DIFFERS_FROM_REF,
-        Channel.INSERT_SIZE,
-    )
+    channels: tuple[Channel, ...] = (*BASE_CHANNELS, Channel.INSERT_SIZE)
     reference_rows: int = 5
+    alt_aligned_pileup: AltAlignedPileup = field(default=AltAlignedPileup.NONE, metadata=LATER)
+    types_to_alt_align: TypesToAltAlign = field(default=TypesToAltAlign.INDELS, metadata=LATER)
+    sort_by_haplotypes: bool = field(default=False, metadata=LATER)
+    mean_coverage: float = field(default=0.0, metadata=LATER)
+    sample_heights: tuple[int, ...] = field(default=(), metadata=LATER)
+    main_sample: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_range("height", self.height, 1, 10_000)
         check_range("width", self.width, 3, 10_001)
-        check_range("reference_rows", self.reference_rows, 0, self.height - 1)
+        for height in self.heights:
+            check_range("reference_rows", self.reference_rows, 0, height - 1)
+        check_range("mean_coverage", self.mean_coverage, 0, 1_000_000)
+        check_range("main_sample", self.main_sample, 0, len(self.heights) - 1)
+        if sum(self.heights) != self.height:
+            raise ValueError(f"the samples' heights do not add up to {self.height}")
         if self.width % 2 == 0:
             raise ValueError(f"width {self.width} is even, so no column is in the middle")
         if not self.channels or len(set(self.channels)) != len(self.channels):
             raise ValueError("channels are none, or one is there twice")
+        if not DRAWABLE.issuperset(self.channels):
+            raise ValueError("channels of alternate alleles belong to alt_aligned_pileup")
+        if self.alt_aligned_pileup.layers and self.channels[: len(BASE_CHANNELS)] != BASE_CHANNELS:
+            raise ValueError(
+                f"alt_aligned_pileup {self.alt_aligned_pileup.value} needs channels that begin "
+                "with the six base channels in order"
+            )
+
+    @property
+    def layers(self) -> tuple[Channel, ...]:
+        """All layers in order; the last axis of an image."""
+        return (*self.channels, *self.alt_aligned_pileup.layers)
+
+    @property
+    def heights(self) -> tuple[int, ...]:
+        """Rows of each sample."""
+        return self.sample_heights or (self.height,)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns, layers."""
-        return self.height, self.width, len(self.channels)
+        blocks = 3 if self.alt_aligned_pileup is AltAlignedPileup.ROWS else 1
+        return blocks * self.height, self.width, len(self.layers)
 
     @property
-    def max_reads(self) -> int:
-        """Rows left for reads."""
-        return self.height - self.reference_rows
+    def needs_haplotypes(self) -> bool:
+        """Whether the reads' HP tags are shown or sorted by."""
+        return self.sort_by_haplotypes or Channel.HAPLOTYPE in self.channels
+
+    @property
+    def needs_modifications(self) -> bool:
+        """Whether the reads' modified bases are shown."""
+        return not {Channel.BASE_METHYLATION, Channel.BASE_6MA}.isdisjoint(self.channels)
+
+    @property
+    def needs_frequencies(self) -> bool:
+        """Whether the frequencies of alleles in a population are shown."""
+        return Channel.ALLELE_FREQUENCY in self.channels
 
 
-def spec_from_info(info: ExampleInfo) -> PileupSpec:
-    """The images that an ``example_info.json`` describes.
+MIN_HEIGHT_OF_ALT_ALIGNED = 75
+"""Rows of DeepVariant's lowest image: three such on top of each other are alt-aligned rows."""
+
+
+def spec_from_info(info: ExampleInfo, sample_heights: tuple[int, ...] = ()) -> PileupSpec:
+    """What images with this description look like.
+
+    What it does not tell has DeepVariant's defaults: the types of variants that
+    are aligned to their ALTs, and that rows are not sorted by haplotypes.
+
+    Parameters
+    ----------
+    info : ExampleInfo
+        Of examples or a model. Channels that end in those of alternate alleles
+        tell that these are shown as layers; rows of which each third could be an
+        image tell that they are shown as rows.
+    sample_heights : tuple of int
+        As in `PileupSpec`; then alt-aligned rows are told by their number.
 
     Raises
     ------
     ValueError
-        If they cannot be drawn.
+        If there is no shape, or images of it cannot be drawn.
     """
     known = {int(channel) for channel in Channel}
     unknown = [number for number in info.channels if number not in known]
@@ -91,7 +215,25 @@ def spec_from_info(info: ExampleInfo) -> PileupSpec:
         raise ValueError(f"its images have the channel {unknown[0]}, which is not drawn here")
     if info.shape is None or len(info.shape) != 3 or info.shape[2] != len(info.channels):
         raise ValueError(f"'shape' does not go with {len(info.channels)} channels")
-    return PileupSpec(info.shape[0], info.shape[1], tuple(map(Channel, info.channels)))
+    rows, width, _ = info.shape
+    channels = tuple(map(Channel, info.channels))
+    shown = AltAlignedPileup.NONE
+    for layout in AltAlignedPileup:
+        if layout.layers and channels[-len(layout.layers) :] == layout.layers:
+            shown, channels = layout, channels[: -len(layout.layers)]
+    height = sum(sample_heights) or rows
+    third = rows // 3
+    if shown is AltAlignedPileup.NONE and (
+        rows == 3 * height
+        if sample_heights
+        else rows % 3 == 0 and third >= MIN_HEIGHT_OF_ALT_ALIGNED
+    ):
+        shown, height = AltAlignedPileup.ROWS, third
+    if height * (3 if shown is AltAlignedPileup.ROWS else 1) != rows:
+        raise ValueError(f"{rows} rows, which the samples' heights do not add up to")
+    return PileupSpec(
+        height, width, channels, alt_aligned_pileup=shown, sample_heights=sample_heights
+    )
 
 
 @dataclass(slots=True)
@@ -138,15 +280,40 @@ def plan_images(candidates: CandidateBatch) -> ImagePlan:
     )
 
 
-def make_drawer(spec: PileupSpec, min_base_quality: int, min_mapping_quality: int) -> Drawer:
-    """The kernel that draws images of `spec`; one for each thread."""
+def make_drawer(
+    spec: PileupSpec,
+    min_base_quality: int,
+    min_mapping_quality: int,
+    alignment: AlignmentSettings | None = None,
+) -> Drawer:
+    """The kernel that draws images of `spec`; one for each thread.
+
+    `alignment` says how reads are aligned to ALTs, if they are.
+    """
+    layout = ALT_LAYOUTS.index(spec.alt_aligned_pileup.value)
+    aligner = None
+    if layout:
+        scores = alignment or AlignmentSettings()
+        aligner = AltAligner(
+            scores.match,
+            scores.mismatch,
+            scores.gap_open,
+            scores.gap_extend,
+            scores.kmer_size,
+            scores.max_mismatches,
+        )
     return Drawer(
-        spec.height,
+        np.array(spec.heights, dtype=np.int32),
         spec.width,
         spec.reference_rows,
         np.array(spec.channels, dtype=np.int32),
         min_base_quality,
         min_mapping_quality,
+        spec.sort_by_haplotypes,
+        spec.mean_coverage,
+        layout,
+        spec.types_to_alt_align is TypesToAltAlign.ALL,
+        aligner,
     )
 
 
@@ -159,7 +326,7 @@ def draw_images(
     images: NDArray[np.uint8],
     first: int = 0,
 ) -> None:
-    """Draw the images ``first`` to ``first + len(images)`` of a plan.
+    """Draw the images ``first`` to ``first + len(images)`` of a plan, of one sample.
 
     Parameters
     ----------
@@ -175,10 +342,29 @@ def draw_images(
     first : int
         Place in the plan of the first image.
     """
+    support = candidates.support_offset, candidates.support
+    draw_samples(drawer, [reads], [support], candidates, plan, window, images, first)
+
+
+def draw_samples(
+    drawer: Drawer,
+    samples: Sequence[ReadBatch],
+    supports: Sequence[Support],
+    candidates: CandidateBatch,
+    plan: ImagePlan,
+    window: ReferenceWindow,
+    images: NDArray[np.uint8],
+    first: int = 0,
+) -> None:
+    """As `draw_images`, of several samples in the order of `PileupSpec.sample_heights`.
+
+    `supports` are those of each sample's reads.
+    """
     last = first + len(images)
     drawer.draw(
-        reads,
+        samples,
         candidates,
+        supports,
         plan.candidate[first:last],
         plan.alts[first:last],
         window.bases,

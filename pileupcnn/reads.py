@@ -85,8 +85,8 @@ class ReadBatch:
     mapping_quality : uint8 [n]
     fragment_length : int32 [n]
         TLEN.
-    haplotype : int32 [n]
-        HP tag, 0 where absent.
+    haplotype : int32 [n], optional
+        HP tag, 0 where absent; None if nothing wants it.
     read_number : uint8 [n]
         1 for the second read of a pair, else 0.
     twin : int32 [n]
@@ -106,6 +106,9 @@ class ReadBatch:
         Partition ``k`` of the run has the reads
         ``partition_reads[partition_offset[k]:partition_offset[k + 1]]``, in
         the order of the reservoir (file order below the cap).
+    methylation, methylation_6ma : uint8, optional
+        Probabilities in 256ths that a base is 5mC or 6mA, at the same places
+        as `bases`, 0 where nothing is said; None if nothing wants them.
     """
 
     contig: str
@@ -114,7 +117,7 @@ class ReadBatch:
     flag: NDArray[np.uint16]
     mapping_quality: NDArray[np.uint8]
     fragment_length: NDArray[np.int32]
-    haplotype: NDArray[np.int32]
+    haplotype: NDArray[np.int32] | None
     read_number: NDArray[np.uint8]
     twin: NDArray[np.int32]
     base_offset: NDArray[np.int64]
@@ -126,6 +129,8 @@ class ReadBatch:
     names: NDArray[np.uint8]
     partition_offset: NDArray[np.int64]
     partition_reads: NDArray[np.int32]
+    methylation: NDArray[np.uint8] | None = None
+    methylation_6ma: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -148,6 +153,8 @@ class Scanner(Closing):
     settings : ReadSettings
     sample : str, optional
         The sample, where the headers name several; else the name to give it.
+    haplotypes, modifications : bool
+        Whether HP tags and modified bases are wanted, which takes time.
 
     Attributes
     ----------
@@ -170,8 +177,12 @@ class Scanner(Closing):
         reference: str | Path,
         settings: ReadSettings,
         sample: str | None = None,
+        *,
+        haplotypes: bool = False,
+        modifications: bool = False,
     ) -> None:
         self.settings = settings
+        self._haplotypes, self._modifications = haplotypes, modifications
         self._files = [_open(path, reference) for path in paths]
         self._sizes = [
             os.path.getsize(path) if file.is_bam else 0
@@ -209,6 +220,8 @@ class Scanner(Closing):
             settings.max_reads_per_partition,
             settings.min_mapping_quality,
             settings.excluded_flags,
+            self._haplotypes,
+            self._modifications,
         )
         contig = run[0].contig
         follows = self._swept is not None and (

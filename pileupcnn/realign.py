@@ -197,7 +197,10 @@ def realign_reads(
     source = found["source"]
     if not len(source):
         return dataclasses.replace(reads, partition_reads=partition_reads)
-    base_offset, bases, qualities = _append(source, reads.base_offset, reads.bases, reads.qualities)
+    by_base = [reads.bases, reads.qualities, reads.methylation, reads.methylation_6ma]
+    base_offset, bases, qualities, methylation, methylation_6ma = _append(
+        source, reads.base_offset, *by_base
+    )
     name_offset, names = _append(source, reads.name_offset, reads.names)
     return ReadBatch(
         contig=reads.contig,
@@ -206,7 +209,9 @@ def realign_reads(
         flag=np.concatenate([reads.flag, reads.flag[source]]),
         mapping_quality=np.concatenate([reads.mapping_quality, reads.mapping_quality[source]]),
         fragment_length=np.concatenate([reads.fragment_length, reads.fragment_length[source]]),
-        haplotype=np.concatenate([reads.haplotype, reads.haplotype[source]]),
+        haplotype=None
+        if reads.haplotype is None
+        else np.concatenate([reads.haplotype, reads.haplotype[source]]),
         read_number=np.concatenate([reads.read_number, reads.read_number[source]]),
         twin=np.concatenate([reads.twin, reads.twin[source]]),
         base_offset=base_offset,
@@ -220,6 +225,8 @@ def realign_reads(
         names=names,
         partition_offset=reads.partition_offset,
         partition_reads=partition_reads,
+        methylation=methylation,
+        methylation_6ma=methylation_6ma,
     )
 
 
@@ -304,9 +311,15 @@ def _realigner(
 
 
 def _append(
-    source: NDArray[np.int32], offset: NDArray[np.int64], *values: NDArray[np.uint8]
-) -> list[NDArray[Any]]:
+    source: NDArray[np.int32], offset: NDArray[np.int64], *values: NDArray[np.uint8] | None
+) -> list[Any]:
     """Offsets and values of variable length, with those of the reads `source` again at the end."""
     ends = np.cumsum(np.diff(offset)[source]) + offset[-1]
     new_offset = np.concatenate([offset, ends])
-    return [new_offset, *(append_slices(array, offset, source, new_offset) for array in values)]
+    return [
+        new_offset,
+        *(
+            None if array is None else append_slices(array, offset, source, new_offset)
+            for array in values
+        ),
+    ]

@@ -308,7 +308,15 @@ def to_batch(
         names=joined([read.name for read in reads]),
         partition_offset=offsets([len(pool) for pool in pools]),
         partition_reads=np.array([i for pool in pools for i in pool], np.int32),
+        methylation=modifications([read.methylation for read in reads], reads),
+        methylation_6ma=modifications([read.methylation_6ma for read in reads], reads),
     )
+
+
+def modifications(values: Sequence[Sequence[int]], reads: Sequence[Read]) -> np.ndarray:
+    """One probability a base, 0 for reads that say nothing."""
+    filled = [own or [0] * len(read.bases) for own, read in zip(values, reads, strict=True)]
+    return np.array([value for own in filled for value in own], np.uint8)
 
 
 def write_bam(path: Path, contigs: Mapping[str, int], reads: Sequence[Read]) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pileupcnn.augment import MIN_READS, QUALITY_BINS, Augmentation, Augmenter
 from pileupcnn.candidates import CandidateSettings
-from pileupcnn.kernels.drawing import STRAND_VALUES, SUPPORTS_VALUE, quality_values
+from pileupcnn.errors import OptionError
+from pileupcnn.kernels.channels import STRAND_VALUES, SUPPORTS_VALUE, quality_values
 from pileupcnn.labels import INDEL, SNP
 from pileupcnn.pileup import Channel, PileupSpec
 
@@ -106,5 +107,7 @@ def test_shares_are_shares() -> None:
     assert np.array_equal(change(images, rows), images)
     changed = (change(images, rows, flip_strands=0.3) != images).any(axis=(1, 2, 3)).mean()
     assert changed == pytest.approx(0.3, abs=0.1)
+    with pytest.raises(OptionError, match="cannot be augmented"):
+        Augmenter(Augmentation(0.5), PileupSpec(sample_heights=(40, 60)), CandidateSettings())
     with pytest.raises(ValueError, match="thin_reads"):
         Augmentation(thin_reads=1.5)

@@ -18,8 +18,9 @@ import pytest
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.examples import ExampleMaker, ExampleSettings, RunExamples
 from pileupcnn.kernels import mersenne
-from pileupcnn.kernels.drawing import DRAWABLE
-from pileupcnn.pileup import Channel, plan_images
+from pileupcnn.kernels.channels import DRAWABLE
+from pileupcnn.kernels.drawing import ALT_LAYOUTS
+from pileupcnn.pileup import AltAlignedPileup, Channel, plan_images
 from pileupcnn.regions import Region, partitions
 
 REGION = Region("chr20", 9_999_999, 10_010_000)
@@ -105,7 +106,9 @@ def test_shuffle_is_libcxxs(golden: Path) -> None:
 
 
 def test_kernel_and_package_know_the_same_channels() -> None:
-    assert set(Channel) == DRAWABLE
+    of_alts = {layer for layout in AltAlignedPileup for layer in layout.layers}
+    assert set(Channel) - of_alts == DRAWABLE
+    assert tuple(layout.value for layout in AltAlignedPileup) == ALT_LAYOUTS
 
 
 def test_reservoir_draws_are_numpys() -> None:

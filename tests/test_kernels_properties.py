@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from reference.drawing import Geometry, draw_image, image_alts
 from strategies import Scene, geometries, offsets, scenes, to_batch, write_bam, write_fasta
 
 from pileupcnn.candidates import CandidateBatch, CandidateSettings, find_candidates
-from pileupcnn.pileup import Channel, ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
+from pileupcnn.pileup import ImagePlan, PileupSpec, draw_images, make_drawer, plan_images
 from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
 from pileupcnn.reference import ReferenceWindow
 from pileupcnn.regions import Region
@@ -101,10 +102,12 @@ def draw(
     window: ReferenceWindow,
     geometry: Geometry,
     cut: int = 0,
-    channels: tuple[Channel, ...] = tuple(Channel),
+    **settings: Any,
 ) -> NDArray[np.uint8]:
     """All images of a plan, drawn in two goes: those before `cut`, and the rest."""
-    spec = PileupSpec(geometry.height, geometry.width, channels, geometry.reference_rows)
+    spec = PileupSpec(
+        geometry.height, geometry.width, reference_rows=geometry.reference_rows, **settings
+    )
     drawer = make_drawer(spec, min_base_quality=10, min_mapping_quality=5)
     # what was in the array before must not show
     images = np.full((len(plan), *spec.shape), 7, np.uint8)
@@ -200,25 +203,6 @@ def test_nothing_is_drawn_before_the_contig() -> None:
     np.testing.assert_array_equal(image, draw_image(reads, candidate, (0,), contig, geometry))
 
 
-@SETTINGS
-@given(
-    scene=scenes(),
-    geometry=geometries,
-    channels=st.lists(st.sampled_from(Channel), unique=True, min_size=1),
-)
-def test_channels_may_be_any_in_any_order(
-    scene: Scene, geometry: Geometry, channels: list[Channel]
-) -> None:
-    batch = to_batch(used_reads(scene), scene.partitions)
-    window = whole_window(scene.contig)
-    found = find_candidates(batch, regions_of(scene), window, CandidateSettings())
-    plan = plan_images(found)
-    all_channels = draw(batch, found, plan, window, geometry)
-    some = draw(batch, found, plan, window, geometry, channels=tuple(channels))
-    columns = [list(Channel).index(channel) for channel in channels]
-    np.testing.assert_array_equal(some, all_channels[..., columns])
-
-
 def narrow_window(scene: Scene, reads: list[Read], margin: int) -> ReferenceWindow:
     """The bases under partitions and reads, and `margin` on either side."""
     start = min([scene.partitions[0][0], *(read.start for read in reads)])
@@ -255,7 +239,8 @@ def test_scanner_reads_what_was_written(
     paths = [tmp_path / f"reads{i}.bam" for i in range(len(parts))]
     for path, part in zip(paths, parts, strict=True):
         write_bam(path, contigs, part)
-    with Scanner(paths, fasta, ReadSettings(max_reads_per_partition=cap)) as scanner:
+    chosen = ReadSettings(max_reads_per_partition=cap)
+    with Scanner(paths, fasta, chosen, haplotypes=True) as scanner:
         batch = scanner.scan(regions_of(scene))
     first, last = scene.partitions[0][0], scene.partitions[-1][1]
     reads = [read for read in used_reads(scene) if overlaps(read, first, last)]
@@ -281,8 +266,9 @@ def read_at(batch: ReadBatch, i: int) -> tuple:
         batch.flag[i],
         batch.mapping_quality[i],
         batch.fragment_length[i],
-        batch.haplotype[i],
     )
+    assert batch.haplotype is not None
+    scalars = *scalars, batch.haplotype[i]
     assert batch.name(batch.twin[i]) == batch.name(i)
     return (
         batch.name(i),

@@ -26,7 +26,13 @@ from pileupcnn.model import (
     settings_to_json,
 )
 from pileupcnn.onnx_export import to_onnx
-from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.pileup import (
+    BASE_CHANNELS,
+    AltAlignedPileup,
+    Channel,
+    PileupSpec,
+    TypesToAltAlign,
+)
 from pileupcnn.reads import ReadSettings
 from pileupcnn.realign import RealignSettings
 
@@ -112,6 +118,40 @@ def test_settings_of_realignment_survive() -> None:
     for realign in (None, RealignSettings(max_read_length=300)):
         settings = ExampleSettings(realign=realign)
         assert settings_from_json(json.loads(json.dumps(settings_to_json(settings)))) == settings
+
+
+def test_settings_of_images_survive() -> None:
+    spec = PileupSpec(
+        height=30,
+        width=21,
+        channels=(*BASE_CHANNELS, Channel.HAPLOTYPE),
+        alt_aligned_pileup=AltAlignedPileup.DIFF_CHANNELS,
+        types_to_alt_align=TypesToAltAlign.ALL,
+        sort_by_haplotypes=True,
+        mean_coverage=31.5,
+        sample_heights=(10, 20),
+    )
+    fields = json.loads(json.dumps(settings_to_json(ExampleSettings(pileup=spec))))
+    assert fields["pileup"]["alt_aligned_pileup"] == "diff_channels"
+    assert settings_from_json(fields).pileup == spec
+
+
+def test_settings_that_came_later_are_written_and_wanted_only_where_they_matter() -> None:
+    fields = settings_to_json(ExampleSettings())
+    assert set(fields["pileup"]) == {"height", "width", "channels", "reference_rows"}
+    assert settings_from_json(fields) == ExampleSettings()
+    for name, value, message in (
+        ("sort_by_haplotypes", 1, "not a bool"),
+        ("alt_aligned_pileup", "columns", "not one of none, rows"),
+        ("sample_heights", [50, 51], "do not add up to 100"),
+        ("sorted", True, "unknown"),
+    ):
+        wrong = {**fields, "pileup": {**fields["pileup"], name: value}}
+        with pytest.raises(ValueError, match=message):
+            settings_from_json(wrong)
+    del fields["pileup"]["width"]
+    with pytest.raises(ValueError, match="missing"):
+        settings_from_json(fields)
 
 
 def test_the_same_weights_give_the_same_bytes(

@@ -32,12 +32,14 @@ from stages import (
 )
 
 from pileupcnn import classifiers, model
+from pileupcnn.cli import main
 from pileupcnn.cli.call import run_call
 from pileupcnn.cli.call_variants import run_call_variants
 from pileupcnn.cli.make_examples import run_make_examples
 from pileupcnn.cli.postprocess_variants import run_postprocess_variants
 from pileupcnn.datasets import pack_examples
 from pileupcnn.errors import InputError, ModelError, OptionError, OutputError, PileupCNNError
+from pileupcnn.example_info import read_info
 from pileupcnn.labels import Scheme
 from pileupcnn.messages.convert import (
     decode_call,
@@ -48,6 +50,7 @@ from pileupcnn.messages.convert import (
     site_to_variant,
     variant_to_site,
 )
+from pileupcnn.model import from_json, to_json
 from pileupcnn.pileup import Channel, PileupSpec
 from pileupcnn.realign import RealignSettings
 from pileupcnn.tfrecords import RecordWriter, read_records
@@ -146,6 +149,109 @@ def test_what_call_takes_the_stages_take(
     assert by_stages(tmp_path, inputs, 3, **options) == expected
     assert by_tasks(tmp_path, inputs, 3, **options) == expected
     assert contents(testdata) == before
+
+
+LAYOUTS: list[tuple[dict[str, Any], tuple[int, int, int]]] = [
+    ({"alt_aligned_pileup": "rows"}, (60, 31, 7)),
+    ({"alt_aligned_pileup": "diff_channels", "types_to_alt_align": "all"}, (20, 31, 9)),
+    ({"alt_aligned_pileup": "base_channels", "sort_by_haplotypes": True}, (20, 31, 9)),
+    ({"channels": ["read_base", "gc_content", "base_6ma"], "height": 12, "width": 9}, (12, 9, 3)),
+    ({"channels": ["mean_coverage", "haplotype"], "mean_coverage": 4.0}, (20, 31, 2)),
+]
+
+
+@pytest.mark.parametrize(("chosen", "shape"), LAYOUTS, ids=lambda value: "-".join(map(str, value)))
+def test_options_draw_what_a_model_with_these_settings_sees(
+    tmp_path: Path, inputs: Inputs, chosen: dict[str, Any], shape: tuple[int, int, int]
+) -> None:
+    spec = from_json(PileupSpec, {**to_json(PileupSpec(height=20, width=31)), **chosen}, "pileup")
+    by_model = {**inputs, "model": make_bundle(tmp_path / "m", partition_size=100, spec=spec)}
+    regions = {"regions": ["ctg1"]}
+    run_make_examples(**inputs, examples=tmp_path / "a", overrides=chosen, **regions)
+    run_make_examples(**by_model, examples=tmp_path / "b", **regions)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    described = read_info(tmp_path / "a")
+    assert described is not None
+    assert described.shape == shape == spec.shape
+    assert described.channels == tuple(map(int, spec.layers))
+    example = next(iter(read_examples(tmp_path / "a")))
+    assert example.image.shape == shape
+    assert by_stages(tmp_path, by_model, 3, **regions) == by_call(tmp_path, by_model, **regions)
+
+
+def test_allele_frequencies_need_a_population(
+    tmp_path: Path, inputs: Inputs, testdata: Path
+) -> None:
+    channels = {"channels": ["allele_frequency"]}
+    with pytest.raises(OptionError, match="--population-vcf"):
+        run_make_examples(**inputs, examples=tmp_path / "a", overrides=channels)
+    population = tmp_path / "population.vcf"
+    with (
+        pysam.VariantFile(str(testdata / "truth.vcf.gz")) as truth,
+        pysam.VariantFile(str(population), "w", drop_samples=True) as output,
+    ):
+        for name, contig in truth.header.contigs.items():
+            output.header.contigs.add(name, length=contig.length)
+        output.header.info.add("AF", "A", "Float", "Frequency")
+        for record in truth:
+            copy = (
+                output.new_record(
+                    record.contig, record.start, record.stop, record.alleles, info={"AF": 0.1}
+                )
+                if len(record.alts) == 1
+                else None
+            )
+            if copy is not None:
+                output.write(copy)
+    pysam.tabix_index(str(population), preset="vcf", force=True)
+    given = {"population_vcf": [f"{population}.gz"]}
+    run_make_examples(**inputs, examples=tmp_path / "a", overrides=channels, **given)
+    # that of 0.1, where a read shows an allele that the truth has, too
+    images = [example.image for example in read_examples(tmp_path / "a")]
+    shown = [set(np.unique(image).tolist()) for image in images]
+    assert set().union(*shown) == {0, 203}
+    assert sum(203 in values for values in shown) > len(images) / 2
+    with pytest.raises(OptionError, match="leave it out"):
+        run_make_examples(**inputs, examples=tmp_path / "a", **given)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says"),
+    [
+        ({"width": 20}, ["--width", "even"]),
+        ({"channels": ["read_base"], "alt_aligned_pileup": "diff_channels"}, ["six base channels"]),
+        ({"channels": ["base_channels_alternate_allele_1"]}, ["--channels", "alt_aligned_pileup"]),
+        ({"height": 5}, ["--height", "reference_rows"]),
+    ],
+)
+def test_images_that_cannot_be(
+    tmp_path: Path, inputs: Inputs, chosen: dict[str, Any], says: list[str]
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        run_make_examples(**inputs, examples=tmp_path / "a", overrides=chosen)
+    for part in says:
+        assert part in str(caught.value)
+
+
+def test_channels_on_the_command_line(
+    tmp_path: Path, inputs: Inputs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        *("make-examples", "--ref", str(inputs["ref"]), "--reads", str(inputs["reads"][0])),
+        *("--model", str(inputs["model"]), "--regions", "ctg1:1-2000", "--quiet"),
+        *("--examples", str(tmp_path / "a"), "--channels"),
+    ]
+    with pytest.raises(SystemExit) as end:
+        main([*command, "BASE_CHANNELS,haplotype, 19"])
+    assert not end.value.code
+    described = read_info(tmp_path / "a")
+    assert described is not None
+    assert described.channels == (1, 2, 3, 4, 5, 6, 7, 19)
+    for wrong in "read_bases", "99":
+        with pytest.raises(SystemExit) as end:
+            main([*command, wrong])
+        assert end.value.code == 2
+        assert f"'{wrong}' is none of read_base, base_quality" in capsys.readouterr().err
 
 
 def test_several_files_of_one_sample(tmp_path: Path, inputs: Inputs, testdata: Path) -> None:

@@ -40,6 +40,7 @@ def run_call(
     batch_size: int | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     deepvariant_compat: bool = False,
+    population_vcf: Sequence[str | Path] = (),
     overrides: dict[str, Any] | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> Statistics:
@@ -79,6 +80,9 @@ def run_call(
     device : {"auto", "cpu", "gpu"}
     deepvariant_compat : bool
         Drop candidates whose image would leave the contig.
+    population_vcf : sequence of path
+        For models that see allele frequencies: VCF or BCF with INFO/AF, one for
+        all contigs or one for each.
     overrides : dict, optional
         Reading settings to use in place of the model's, by name.
     progress : callable, optional
@@ -114,7 +118,7 @@ def run_call(
     common.check_distinct(("--output", output), ("--gvcf", gvcf))
     network = load_model(model)
     settings = common.override_settings(network, overrides or {})
-    inputs = common.open_inputs(ref, reads, settings, sample, regions)
+    inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
     haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
     confidence = common.reference_confidence(gvcf, gvcf_gq_binsize, haploid)
     total = sum(map(len, inputs.regions))
@@ -143,6 +147,7 @@ def run_call(
             small_model=network.small_model,
             confidence=confidence,
             haploid=haploid,
+            population=population_vcf,
             progress=report,
         )
 
@@ -241,6 +246,7 @@ def _write_outputs(
 @common.threads_option
 @common.network_options
 @common.compat_option
+@common.population_option
 @common.quiet_option
 @common.setting_options
 def call(
@@ -259,6 +265,7 @@ def call(
     batch_size: int | None,
     device: Literal["auto", "cpu", "gpu"],
     deepvariant_compat: bool,
+    population_vcf: tuple[str, ...],
     quiet: bool,
     **overrides: Any,
 ) -> None:
@@ -283,6 +290,7 @@ def call(
             batch_size=batch_size,
             device=device,
             deepvariant_compat=deepvariant_compat,
+            population_vcf=population_vcf,
             overrides=common.given(overrides),
             progress=progress,
         )

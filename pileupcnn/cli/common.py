@@ -153,13 +153,77 @@ setting_options = _together(
 )
 
 
+population_option = click.option(
+    "--population-vcf",
+    multiple=True,
+    help="Indexed VCF or BCF with INFO/AF, for models that see allele frequencies: one, or one for "
+    "each contig.",
+)
+
+
+def _channel_names(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> list[str] | None:
+    """Names of channels, from names and numbers."""
+    if value is None:
+        return None
+    from pileupcnn.pileup import BASE_CHANNELS, Channel
+
+    names: list[str] = []
+    for item in re.split(r"[\s,]+", value.strip()):
+        if item == "BASE_CHANNELS":
+            names += [channel.name.lower() for channel in BASE_CHANNELS]
+            continue
+        try:
+            channel = Channel(int(item)) if item.isdecimal() else Channel[item.upper()]
+        except (KeyError, ValueError):
+            known = ", ".join(channel.name.lower() for channel in Channel)
+            raise click.BadParameter(f"'{item}' is none of {known}, and no number of one") from None
+        names.append(channel.name.lower())
+    return names
+
+
+pileup_options = _together(
+    click.option("--height", type=click.IntRange(2), help="Rows of an image."),
+    click.option("--width", type=click.IntRange(3), help="Columns of an image; odd."),
+    click.option(
+        "--channels",
+        callback=_channel_names,
+        metavar="LIST",
+        help="Layers of an image: DeepVariant's names or numbers, with commas; BASE_CHANNELS for "
+        "the first six.",
+    ),
+    click.option(
+        "--alt-aligned-pileup",
+        type=click.Choice(["none", "rows", "diff_channels", "base_channels"]),
+        help="Where an image shows the reads as aligned to its ALTs.",
+    ),
+    click.option(
+        "--types-to-alt-align",
+        type=click.Choice(["indels", "all"]),
+        help="Candidates whose reads are aligned to their ALTs.",
+    ),
+    click.option(
+        "--sort-by-haplotypes/--no-sort-by-haplotypes",
+        default=None,
+        help="Sort rows by HP tag first.",
+    ),
+    click.option(
+        "--mean-coverage",
+        type=click.FloatRange(0),
+        help="Depth that the channel mean_coverage shows.",
+    ),
+)
+
+
 def given(settings: dict[str, Any]) -> dict[str, Any]:
-    """The values of `setting_options` that were given."""
+    """The values of `setting_options` and `pileup_options` that were given."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
 def override_settings(model: Model, overrides: dict[str, Any]) -> ExampleSettings:
     """The model's settings with some replaced, which is worth a warning."""
+    from pileupcnn.model import from_json, to_json
     from pileupcnn.realign import RealignSettings
 
     settings = model.settings
@@ -171,22 +235,30 @@ def override_settings(model: Model, overrides: dict[str, Any]) -> ExampleSetting
             f"{'without' if realign else 'with'} realignment, its probabilities may no longer hold"
         )
         settings = dataclasses.replace(settings, realign=RealignSettings() if realign else None)
-    for name, value in overrides.items():
-        for part in ("reads", "candidates"):
-            group = getattr(settings, part)
-            if hasattr(group, name):
-                if getattr(group, name) != value:
-                    logger.warning(
-                        f"--{name.replace('_', '-')} {value}: the model was trained with "
-                        f"{getattr(group, name)}, its probabilities may no longer hold"
-                    )
-                try:
-                    group = dataclasses.replace(group, **{name: value})
-                except ValueError as error:
-                    option = name.replace("_", "-")
-                    raise OptionError(f"--{option}: {error}; choose another value") from error
-                settings = dataclasses.replace(settings, **{part: group})
+    for part in ("reads", "candidates", "pileup"):
+        group = getattr(settings, part)
+        chosen = {name: value for name, value in overrides.items() if hasattr(group, name)}
+        if not chosen:
+            continue
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        try:
+            new = from_json(type(group), {**to_json(group), **chosen}, part)
+        except ValueError as error:
+            raise OptionError(f"{options}: {error}; choose another value") from error
+        for name in chosen:
+            if getattr(group, name) != getattr(new, name):
+                logger.warning(
+                    f"--{name.replace('_', '-')} {_text(to_json(getattr(new, name)))}: the model "
+                    f"was trained with {_text(to_json(getattr(group, name)))}, its probabilities "
+                    "may no longer hold"
+                )
+        settings = dataclasses.replace(settings, **{part: new})
     return settings
+
+
+def _text(value: Any) -> str:
+    """As on the command line."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -220,6 +292,7 @@ def open_inputs(
     settings: ExampleSettings,
     sample: str | None,
     regions: Sequence[str],
+    population: Sequence[str | Path] = (),
 ) -> ReadInputs:
     """Look into the inputs once, and warn of what is odd about them.
 
@@ -232,7 +305,7 @@ def open_inputs(
     from pileupcnn.reads import check_headers
     from pileupcnn.regions import resolve_regions
 
-    with ExampleMaker(reads, ref, settings, sample) as maker:
+    with ExampleMaker(reads, ref, settings, sample, population=population) as maker:
         name, contigs = maker.sample, maker.contigs
         reference_contigs = maker.reference.lengths
     wanted = resolve_regions(regions, contigs)

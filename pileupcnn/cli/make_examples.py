@@ -44,6 +44,7 @@ def run_make_examples(
     sample: str | None = None,
     threads: int = 1,
     deepvariant_compat: bool = False,
+    population_vcf: Sequence[str | Path] = (),
     overrides: dict[str, Any] | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> Statistics:
@@ -51,8 +52,11 @@ def run_make_examples(
 
     Parameters
     ----------
-    ref, reads, regions, model, sample, threads, deepvariant_compat, overrides, progress
-        As for `run_call`; the model's settings decide what is drawn.
+    ref, reads, regions, model, sample, threads, deepvariant_compat, population_vcf,
+    progress
+        As for `run_call`.
+    overrides : dict, optional
+        As for `run_call`, and settings of the image; else the model's decide what is drawn.
     examples : path
         TFRecord file, or ``name@N[.ext]`` for N of them; compressed if it ends
         in ``.gz``. If the model comes with a small model, its answers are beside
@@ -106,7 +110,7 @@ def run_make_examples(
     chosen = load_model(model)
     small_model = chosen.small_model if truth is None else None
     settings = common.override_settings(chosen, overrides or {})
-    inputs = common.open_inputs(ref, reads, settings, sample, regions)
+    inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
     haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
     confidence = common.reference_confidence(gvcf, gvcf_gq_binsize, haploid)
     known, wanted = None, inputs.regions
@@ -138,6 +142,7 @@ def run_make_examples(
         drop_at_ends=deepvariant_compat,
         small_model=small_model,
         confidence=confidence,
+        population=population_vcf,
         progress=report,
     ).write(
         example_files,
@@ -271,8 +276,10 @@ def _labelled(
 @common.sample_option
 @common.threads_option
 @common.compat_option
+@common.population_option
 @common.quiet_option
 @common.setting_options
+@common.pileup_options
 def make_examples(
     ref: str,
     reads: tuple[str, ...],
@@ -294,6 +301,7 @@ def make_examples(
     sample: str | None,
     threads: int,
     deepvariant_compat: bool,
+    population_vcf: tuple[str, ...],
     quiet: bool,
     **overrides: Any,
 ) -> None:
@@ -324,6 +332,7 @@ def make_examples(
             sample=sample,
             threads=threads,
             deepvariant_compat=deepvariant_compat,
+            population_vcf=population_vcf,
             overrides=common.given(overrides),
             progress=progress,
         )

@@ -51,8 +51,9 @@ cdef class WindowAligner(SeededAligner):
     # Results of the last `align`. Read i is changed if changed[i]: it begins at position[i] of
     # the contig (0-based) and has the CIGAR cigar[cigar_offset[i]:cigar_offset[i + 1]] (as in
     # BAM: M, I, D and S only). Unchanged reads have position -1 and no operations. A changed
-    # read's new alignment may be equal to its old one.
-    cdef vector[uint8_t] changed
+    # read's new alignment may be equal to its old one. placed[i]: the read has an alignment to
+    # some haplotype, from which one to the reference may or may not have followed.
+    cdef vector[uint8_t] changed, placed
     cdef vector[int64_t] position
     cdef vector[int64_t] cigar_offset
     cdef vector[uint32_t] cigar
@@ -70,6 +71,7 @@ cdef class WindowAligner(SeededAligner):
     # the rest is this class's own: parameters, and FACTOR to the power of kmer - 1
     cdef int32_t kmer, max_mismatches
     cdef double similarity
+    cdef bint forced
     cdef uint64_t outgoing
     # the index: k-mers by number, in an open hash table; where those of number i lie is in
     # occurrences[kmer_end[i - 1]:kmer_end[i]]; kmer_next is one that follows in some read, or -1
@@ -109,5 +111,6 @@ cdef class WindowAligner(SeededAligner):
     cdef int _sort(self) except -1 nogil
     cdef int32_t _choose(self, const int32_t *scores, size_t stride) noexcept nogil
     cdef int _score_gapped(self, int32_t index, int32_t known) except -1 nogil
+    cdef bint _counts(self, int32_t index) noexcept nogil
     cdef int32_t _align_with_gaps(self, const ReadBases &read, int32_t least) except -2 nogil
     cdef int32_t _least_score(self, int32_t length) noexcept nogil

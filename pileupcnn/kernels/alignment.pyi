@@ -10,6 +10,7 @@ class WindowAligner(SeededAligner):
         kmer: int,
         max_mismatches: int,
         similarity: float,
+        forced: bool = False,
     ) -> None: ...
     def align_window(
         self,

@@ -65,13 +65,17 @@ cdef class WindowAligner(SeededAligner):
         Of a read that is placed without gaps.
     similarity : float
         Part of a read's bases that must be matched, for its score with gaps to count.
+    forced : bool
+        Align reads to a haplotype that is the reference even if none has a
+        place there without gaps, and however low the score.
     """
 
     def __cinit__(
         self, int match, int mismatch, int gap_open, int gap_extend, int kmer,
-        int max_mismatches, double similarity,
+        int max_mismatches, double similarity, bint forced=False,
     ):
         self.kmer, self.max_mismatches, self.similarity = kmer, max_mismatches, similarity
+        self.forced = forced
         self.outgoing = 1
         cdef int i
         for i in range(kmer - 1):
@@ -303,8 +307,14 @@ cdef class WindowAligner(SeededAligner):
         found.query_end, found.target_end = self.query_end, self.target_end + found.begin
         found.by_bytes = self.by_bytes
 
+    cdef bint _counts(self, int32_t index) noexcept nogil:
+        """Whether reads may be aligned to a haplotype with gaps."""
+        return self.found[index].support > 0 or (
+            self.forced and self.found[index].is_reference
+        )
+
     cdef int32_t _align_with_gaps(self, const ReadBases &read, int32_t least) except -2 nogil:
-        """Align a read with gaps to all haplotypes that have support; return the one to follow.
+        """Align a read with gaps to all haplotypes that count; return the one to follow.
 
         The alignment to it is in `target_begin` and `operations`.
         """
@@ -312,12 +322,12 @@ cdef class WindowAligner(SeededAligner):
         self.set_seeded_query(read.bases, read.length)
         fill(self.gapped, n, GappedScore(0, 0, 0, 0, 0, 0, 0))
         for i in range(n):
-            if self.found[i].support > 0:
+            if self._counts(i):
                 self.gapped[i].bound = self.find_runs(self.targets[i])
                 known = max(known, self.gapped[i].bound)
         while True:
             for i in range(n):
-                if self.found[i].support > 0 and self.gapped[i].score >= 0:
+                if self._counts(i) and self.gapped[i].score >= 0:
                     self._score_gapped(i, known)
                     if self.gapped[i].score < least:
                         self.gapped[i].score = 0
@@ -338,7 +348,7 @@ cdef class WindowAligner(SeededAligner):
         cdef double least = (
             self.match * length * self.similarity - self.mismatch * length * (1 - self.similarity)
         )
-        return 1 if least < 0 else <int32_t>min(least, <double>LARGEST_INT16)
+        return 1 if least < 0 or self.forced else <int32_t>min(least, <double>LARGEST_INT16)
 
     cdef int align(
         self, const uint8_t *reference, int32_t reference_length, int64_t reference_start,
@@ -351,6 +361,7 @@ cdef class WindowAligner(SeededAligner):
         cdef Haplotype *haplotype
         cdef bint placed
         fill(self.changed, n_reads, 0)
+        fill(self.placed, n_reads, 0)
         fill(self.position, n_reads, -1)
         fill(self.cigar_offset, n_reads + 1, 0)
         self.cigar.clear()
@@ -393,6 +404,7 @@ cdef class WindowAligner(SeededAligner):
                 chosen = self._align_with_gaps(reads[r], least)
                 start = self.target_begin
                 self.on_haplotype.swap(self.operations)
+            self.placed[r] = chosen >= 0
             if chosen >= 0 and self._to_reference(&self.found[chosen], haplotypes[chosen]):
                 haplotype = &self.found[chosen]
                 offset = haplotype.reference_begin + start + shift_at(haplotype.cigar, start)

@@ -1,32 +1,36 @@
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateBatch
+from pileupcnn.kernels.alt_align import AltAligner
 from pileupcnn.reads import ReadBatch
 
 ROW_SEED: int
 OVERLAP_MARGIN: int
-MIN_TRIMMED_SPAN: int
-DRAWABLE: frozenset[int]
-STRAND_VALUES: tuple[int, int]
-SUPPORTS_VALUE: int
-
-def quality_values() -> NDArray[np.uint8]: ...
+ALT_LAYOUTS: tuple[str, ...]
 
 class Drawer:
     def __init__(
         self,
-        height: int,
+        heights: NDArray[np.int32],
         width: int,
         reference_rows: int,
         channels: NDArray[np.int32],
         min_base_quality: int,
         min_mapping_quality: int,
+        sort_by_haplotypes: bool = False,
+        mean_coverage: float = 0,
+        alt_layout: int = 0,
+        align_all: bool = False,
+        aligner: AltAligner | None = None,
     ) -> None: ...
     def draw(
         self,
-        reads: ReadBatch,
+        samples: Sequence[ReadBatch],
         candidates: CandidateBatch,
+        supports: Sequence[tuple[NDArray[np.int64], NDArray[np.int32]]],
         candidate: NDArray[np.int32],
         alts: NDArray[np.int32],
         reference: NDArray[np.uint8],

@@ -1,8 +1,9 @@
 """Pileup images: one row a read, one column a reference base, one layer a channel.
 
-Pixel values, trimming, down-sampling and row order are DeepVariant 1.9's
-(channels of its pileup_channel_lib, trimming of its alt_aligned_pileup_lib).
-One deviation: where an image leaves its contig, columns outside stay blank.
+Trimming, down-sampling, row order and the layout of images with alignments to
+the ALTs are DeepVariant 1.9's (its make_examples_native, pileup_image_native
+and pileup_channel_lib). One deviation: where an image leaves its contig,
+columns outside stay blank.
 """
 
 import numpy as np
@@ -12,8 +13,27 @@ from libc.string cimport memcmp, memcpy, memset
 from libcpp.algorithm cimport sort
 from libcpp.vector cimport vector
 
+from pileupcnn.kernels.alt_align cimport AltAligner
+from pileupcnn.kernels.channels cimport (
+    ALLELE_FREQUENCY,
+    BASE_6MA,
+    BASE_COLOUR,
+    BASE_METHYLATION,
+    DIFFERS_FROM_REF,
+    HAPLOTYPE,
+    MATCHES_REF,
+    MEAN_COVERAGE,
+    QUALITY_COLOUR,
+    Layers,
+    ShownRead,
+    layers_of,
+    read_value,
+    reference_values,
+    values_along,
+)
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.mersenne cimport shuffle
+from pileupcnn.kernels.trimming cimport Pool, Trimmed, trim
 from pileupcnn.kernels.vectors cimport fill
 
 ROW_SEED = 2101079370
@@ -22,75 +42,26 @@ ROW_SEED = 2101079370
 OVERLAP_MARGIN = 5
 """Reads this many bp away from the variant still count as overlapping it."""
 
-MIN_TRIMMED_SPAN = 15
-"""Reads with fewer reference bases left inside the image's window are not drawn."""
+ALT_LAYOUTS = ("none", "rows", "diff_channels", "base_channels")
+"""Where alignments to the ALTs are shown: nowhere, below, or in two more layers."""
 
 cdef uint64_t _ROW_SEED = ROW_SEED
 cdef int64_t _OVERLAP_MARGIN = OVERLAP_MARGIN
-cdef int64_t _MIN_TRIMMED_SPAN = MIN_TRIMMED_SPAN
 
 cdef enum:
-    READ_BASE = 1
-    BASE_QUALITY = 2
-    MAPPING_QUALITY = 3
-    STRAND = 4
-    READ_SUPPORTS_VARIANT = 5
-    BASE_DIFFERS_FROM_REF = 6
-    INSERT_SIZE = 19
-    FORWARD_STRAND = 70
-    REVERSE_STRAND = 240
-    SUPPORTS = 254
-    SUPPORTS_NOT = 152
-    MATCHES_REF = 50
-    DIFFERS_FROM_REF = 254
-    FULL = 254
-    INDEL = 42  # '*': the character of a pixel that stands for an indel
-
-DRAWABLE = frozenset(
-    {READ_BASE, BASE_QUALITY, MAPPING_QUALITY, STRAND, READ_SUPPORTS_VARIANT,
-     BASE_DIFFERS_FROM_REF, INSERT_SIZE}
-)
-"""Numbers of the channels that can be drawn."""
-
-STRAND_VALUES = (FORWARD_STRAND, REVERSE_STRAND)
-"""Of pixels of forward and of reverse reads."""
-
-SUPPORTS_VALUE = SUPPORTS
-"""Of pixels of reads that support an ALT of the image."""
-
-
-def quality_values():
-    """Pixels of base qualities from 0 to 255; uint8 [256]."""
-    return np.array([QUALITY_COLOUR[quality] for quality in range(256)], dtype=np.uint8)
-
-
-cdef uint8_t scaled(int value, int cap) noexcept nogil:
-    """min(value, cap) of cap as a share of 254, in float32, truncated."""
-    return <uint8_t>(<float>254 * (<float>min(value, cap) / <float>cap))
-
-
-cdef uint8_t BASE_COLOUR[256]
-cdef uint8_t QUALITY_COLOUR[256]
-cdef uint8_t MAPQ_COLOUR[256]
-cdef int _i
-memset(BASE_COLOUR, 0, 256)
-BASE_COLOUR[<int>b'A'], BASE_COLOUR[<int>b'G'] = 250, 180
-BASE_COLOUR[<int>b'T'], BASE_COLOUR[<int>b'C'] = 100, 30
-for _i in range(256):
-    QUALITY_COLOUR[_i] = scaled(_i, 40)
-    MAPQ_COLOUR[_i] = scaled(_i, 60)
-
-
-cdef inline bint advances_reference(uint32_t op) noexcept nogil:
-    return op == 0 or op == 2 or op == 3 or op == 7 or op == 8  # M D N = X
-
-
-cdef inline bint advances_read(uint32_t op) noexcept nogil:
-    return op == 0 or op == 1 or op == 4 or op == 7 or op == 8  # M I S = X
+    NO_ALTS = 0
+    ALT_ROWS = 1
+    DIFF_CHANNELS = 2
+    BASE_CHANNELS = 3
+    # the places of the channels that are shown so among all
+    DIFF_PLACE = 5
+    BASE_PLACE = 0
+    MEAN_COVERAGE_VALUE = 200
 
 
 cdef struct Row:
     # a drawn read: its place among the drawn and what the rows are sorted by
+    int32_t haplotype
     int64_t start
     const uint8_t *name
     int32_t name_length
@@ -100,6 +71,8 @@ cdef struct Row:
 
 cdef bint row_before(const Row &a, const Row &b) noexcept nogil:
     cdef int order
+    if a.haplotype != b.haplotype:
+        return a.haplotype < b.haplotype
     if a.start != b.start:
         return a.start < b.start
     order = memcmp(a.name, b.name, min(a.name_length, b.name_length))
@@ -110,13 +83,12 @@ cdef bint row_before(const Row &a, const Row &b) noexcept nogil:
     return a.number < b.number
 
 
-cdef struct Trimmed:
-    # a read cut to the image's window; its operations are in Drawer.operations
-    int32_t read
-    int64_t position
-    int64_t first_base
-    int32_t begin
-    int32_t end
+cdef struct Backdrop:
+    # what the reads of an image are compared with: bases at [start, end) of the contig, or of what
+    # it would be with an ALT
+    const uint8_t *bases
+    int64_t start
+    int64_t end
 
 
 cdef class Drawer:
@@ -124,90 +96,133 @@ cdef class Drawer:
 
     Parameters
     ----------
-    height, width, reference_rows : int
+    heights : int32 [s]
+        Rows of each sample, its rows of the reference included.
+    width, reference_rows : int
     channels : int32 [c]
-        Channel numbers, all in `DRAWABLE`.
+        Channel numbers, all in `channels.DRAWABLE`.
     min_base_quality, min_mapping_quality : int
+    sort_by_haplotypes : bool
+    mean_coverage : float
+    alt_layout : int
+        Place in `ALT_LAYOUTS`.
+    align_all : bool
+        Align to the ALTs of SNPs, too.
+    aligner : AltAligner, optional
+        Needed for all layouts but the first.
     """
 
-    cdef int32_t height, width, reference_rows, channel_count, min_quality, min_mapq
-    cdef int32_t base_layer, quality_layer, differs_layer
-    cdef vector[int32_t] channels
-    # input, set by `draw`
+    cdef int32_t width, reference_rows, min_quality, min_mapq, alt_layout, total_height, depth
+    cdef bint sort_by_haplotypes, align_all, shows_frequency, shows_methylation, shows_6ma
+    cdef bint needs_haplotype
+    cdef int32_t mean_coverage
+    cdef vector[int32_t] heights
+    cdef Layers layers, alt_layers
+    cdef AltAligner aligner
+    # a sample's reads, set by `_take`
     cdef const int64_t[::1] start, end, base_offset, cigar_offset, name_offset, partition_offset
-    cdef const uint8_t[::1] bases, qualities, names, mapq, number, reference
+    cdef const uint8_t[::1] bases, qualities, names, mapq, number, methylation, methylation_6ma
     cdef const uint32_t[::1] cigar
-    cdef const int32_t[::1] partition_reads, fragment_length, twin
+    cdef const int32_t[::1] partition_reads, fragment_length, twin, haplotype
     cdef const unsigned short[::1] flag
+    # candidates and reference, set by `draw`
+    cdef const int64_t[::1] variant_start, variant_end, allele_offset, allele_bases_offset
+    cdef const int64_t[::1] support_offset
+    cdef const int32_t[::1] partition, support
+    cdef const uint8_t[::1] allele_bases, reference
+    cdef const float[::1] allele_frequency
     cdef int64_t reference_start, contig_length
-    # scratch of one image
-    cdef vector[uint8_t] drawn, fixed, supports
-    cdef vector[uint32_t] operations
-    cdef vector[Trimmed] pool
+    # scratch of one image: whether a read's first ALT is shown (2) or not (1), the frequency of its
+    # first that is (-1: it has none), reads, rows
+    cdef vector[uint8_t] listed
+    cdef vector[float] frequency
+    cdef Pool pool
     cdef vector[int32_t] order
     cdef vector[Row] rows
+    cdef vector[uint8_t] drawn, fixed, along, column
+    cdef Backdrop backdrop
+    cdef ShownRead shown
 
     def __cinit__(
-        self, int height, int width, int reference_rows, const int32_t[::1] channels,
-        int min_base_quality, int min_mapping_quality,
+        self, const int32_t[::1] heights, int width, int reference_rows,
+        const int32_t[::1] channels, int min_base_quality, int min_mapping_quality,
+        bint sort_by_haplotypes=False, double mean_coverage=0, int alt_layout=NO_ALTS,
+        bint align_all=False, AltAligner aligner=None,
     ):
-        cdef int i
-        self.height, self.width, self.reference_rows = height, width, reference_rows
-        self.channel_count = <int32_t>channels.shape[0]
+        cdef int32_t i, tallest = 0, place = 0
+        self.width, self.reference_rows = width, reference_rows
+        self.total_height = 0
+        for i in range(heights.shape[0]):
+            self.heights.push_back(heights[i])
+            self.total_height += heights[i]
+            tallest = max(tallest, heights[i])
         self.min_quality, self.min_mapq = min_base_quality, min_mapping_quality
-        self.base_layer = self.quality_layer = self.differs_layer = -1
-        for i in range(self.channel_count):
-            self.channels.push_back(channels[i])
-            if channels[i] == READ_BASE:
-                self.base_layer = i
-            elif channels[i] == BASE_QUALITY:
-                self.quality_layer = i
-            elif channels[i] == BASE_DIFFERS_FROM_REF:
-                self.differs_layer = i
-        self.fixed.resize(self.channel_count)
-        self.drawn.resize(<size_t>(height - reference_rows) * width * self.channel_count)
+        self.sort_by_haplotypes, self.mean_coverage = sort_by_haplotypes, <int32_t>mean_coverage
+        self.alt_layout, self.align_all, self.aligner = alt_layout, align_all, aligner
+        if alt_layout != NO_ALTS and aligner is None:
+            raise ValueError("alignments to the ALTs need an aligner")
+        self.layers = layers_of(channels)
+        self.depth = self.layers.count
+        if alt_layout == DIFF_CHANNELS or alt_layout == BASE_CHANNELS:
+            place = DIFF_PLACE if alt_layout == DIFF_CHANNELS else BASE_PLACE
+            if place >= channels.shape[0]:
+                raise ValueError(f"{channels.shape[0]} channels are too few for this layout")
+            self.alt_layers = layers_of(channels[place:place + 1])
+            self.depth += 2
+        else:
+            self.alt_layers = self.layers
+        for i in range(self.layers.count):
+            self.shows_frequency |= channels[i] == ALLELE_FREQUENCY
+            self.shows_methylation |= channels[i] == BASE_METHYLATION
+            self.shows_6ma |= channels[i] == BASE_6MA
+            self.needs_haplotype |= channels[i] == HAPLOTYPE
+        self.needs_haplotype |= sort_by_haplotypes
+        self.fixed.resize(self.layers.count)
+        self.column.resize(width)
+        self.drawn.resize(<size_t>(tallest - reference_rows + 1) * width * self.layers.count)
 
     def draw(
-        self, reads, candidates, const int32_t[::1] candidate, const int32_t[:, ::1] alts,
-        const uint8_t[::1] reference, int64_t reference_start, int64_t contig_length,
-        uint8_t[:, :, :, ::1] images,
+        self, samples, candidates, supports, const int32_t[::1] candidate,
+        const int32_t[:, ::1] alts, const uint8_t[::1] reference, int64_t reference_start,
+        int64_t contig_length, uint8_t[:, :, :, ::1] images,
     ):
         """Draw image ``i`` of candidate ``candidate[i]`` and its ALTs ``alts[i]``.
 
-        `images` is uint8 [n, height, width, channels]; what it holds is lost.
-        `reference` has the contig's bases from `reference_start` on, at least
-        those under all images.
+        Parameters
+        ----------
+        samples : list of ReadBatch
+            One for each of `heights`.
+        candidates : CandidateBatch
+        supports : list of (int64 [a + 1], int32)
+            For each sample the reads that support the candidates' alleles, as
+            `CandidateBatch` has them.
+        candidate, alts : int32 [n], int32 [n, 2]
+        reference : uint8
+            The contig's bases from `reference_start` on, at least those under
+            all images and reads that may be drawn.
+        reference_start, contig_length : int
+        images : uint8 [n, height, width, channels]
+            What it holds is lost.
         """
-        cdef const int64_t[::1] variant_start = candidates.start
-        cdef const int64_t[::1] variant_end = candidates.end
-        cdef const int64_t[::1] allele_offset = candidates.allele_offset
-        cdef const int64_t[::1] support_offset = candidates.support_offset
-        cdef const int32_t[::1] partition = candidates.partition
-        cdef const int32_t[::1] support = candidates.support
-        cdef int64_t i, first
-        cdef int32_t c, k
+        cdef int64_t i, n = candidate.shape[0], top = 0
+        cdef int k
         cdef double began
-        self._take(reads)
+        self._take_candidates(candidates)
         self.reference, self.reference_start = reference, reference_start
         self.contig_length = contig_length
-        fill(self.supports, self.start.shape[0], 0)
-        with nogil:
-            began = thread_seconds()
-            for i in range(candidate.shape[0]):
-                c = candidate[i]
-                self._collect(partition[c], variant_start[c], variant_end[c])
-                for k in range(2):
-                    first = allele_offset[c] + 1 + alts[i, k]
-                    if alts[i, k] >= 0:
-                        self._mark(support, support_offset[first], support_offset[first + 1], 1)
-                memset(&images[i, 0, 0, 0], 0, self.height * self.width * self.channel_count)
-                self._draw_reference(variant_start[c], &images[i, 0, 0, 0])
-                self._draw_reads(variant_start[c], &images[i, self.reference_rows, 0, 0])
-                for k in range(2):
-                    first = allele_offset[c] + 1 + alts[i, k]
-                    if alts[i, k] >= 0:
-                        self._mark(support, support_offset[first], support_offset[first + 1], 0)
-            count_released(began)
+        if n:
+            memset(&images[0, 0, 0, 0], 0, images.size)
+        for k in range(len(samples)):
+            self._take(samples[k])
+            self.support_offset, self.support = supports[k]
+            with nogil:
+                began = thread_seconds()
+                for i in range(n):
+                    self._draw_sample(
+                        candidate[i], &alts[i, 0], self.heights[k], &images[i, top, 0, 0]
+                    )
+                count_released(began)
+            top += self.heights[k]
 
     cdef _take(self, reads):
         self.start, self.end, self.twin = reads.start, reads.end, reads.twin
@@ -217,127 +232,208 @@ cdef class Drawer:
         self.mapq, self.number, self.flag = reads.mapping_quality, reads.read_number, reads.flag
         self.fragment_length = reads.fragment_length
         self.partition_offset, self.partition_reads = reads.partition_offset, reads.partition_reads
+        if self.needs_haplotype:
+            self.haplotype = _wanted(reads.haplotype, "HP tags")
+        if self.shows_methylation:
+            self.methylation = _wanted(reads.methylation, "methylation")
+        if self.shows_6ma:
+            self.methylation_6ma = _wanted(reads.methylation_6ma, "methylation")
+        fill(self.listed, self.start.shape[0], 0)
+        fill(self.frequency, self.start.shape[0] if self.shows_frequency else 0, -1)
 
-    cdef void _mark(
-        self, const int32_t[::1] support, int64_t begin, int64_t end, uint8_t value
-    ) noexcept nogil:
+    cdef _take_candidates(self, candidates):
+        self.variant_start, self.variant_end = candidates.start, candidates.end
+        self.partition, self.allele_offset = candidates.partition, candidates.allele_offset
+        self.allele_bases_offset, self.allele_bases = candidates.base_offset, candidates.bases
+        if self.shows_frequency:
+            self.allele_frequency = _wanted(candidates.allele_frequency, "allele frequencies")
+
+    cdef int _draw_sample(
+        self, int32_t c, const int32_t *alts, int32_t height, uint8_t *image
+    ) except -1 nogil:
+        """Draw one sample's rows, from the contig's and the ALTs' point of view."""
+        cdef int64_t start = self.variant_start[c]
+        cdef int32_t k, layer
+        cdef uint8_t *below
+        self._collect(self.partition[c], start, self.variant_end[c])
+        self._list(c, alts)
+        self.backdrop.bases, self.backdrop.start = &self.reference[0], self.reference_start
+        self.backdrop.end = self.contig_length
+        self._draw_block(self.pool, self.layers, start, height, image, 0)
+        if self.alt_layout != NO_ALTS and self._is_aligned(c):
+            for k in range(2):
+                if alts[k] < 0 or not self._align(c, alts[k]):
+                    if self.alt_layout != ALT_ROWS and k == 1:
+                        # what shows the second ALT repeats the first where there is none
+                        self._repeat_layer(image, height, self.layers.count)
+                    break
+                below, layer = image, self.layers.count + k
+                if self.alt_layout == ALT_ROWS:
+                    below += <int64_t>(k + 1) * self.total_height * self.width * self.depth
+                    layer = 0
+                self._draw_block(self.aligner.pool, self.alt_layers, start, height, below, layer)
+        self._unlist(c)
+
+    cdef void _list(self, int32_t c, const int32_t *alts) noexcept nogil:
+        """Note for each read the first ALT that lists it."""
+        cdef int64_t j, first = self.allele_offset[c] + 1
+        cdef int32_t a, read
+        cdef bint is_shown
+        cdef uint8_t mark
+        for a in range(<int32_t>(self.allele_offset[c + 1] - first)):
+            is_shown = a == alts[0] or a == alts[1]
+            mark = 2 if is_shown else 1
+            for j in range(self.support_offset[first + a], self.support_offset[first + a + 1]):
+                read = self.twin[self.support[j]]
+                if self.listed[read] == 0:
+                    self.listed[read] = mark
+                if self.shows_frequency and is_shown and self.frequency[read] < 0:
+                    self.frequency[read] = self.allele_frequency[first + a]
+
+    cdef void _unlist(self, int32_t c) noexcept nogil:
         cdef int64_t j
-        for j in range(begin, end):
-            self.supports[self.twin[support[j]]] = value
+        for j in range(
+            self.support_offset[self.allele_offset[c]],
+            self.support_offset[self.allele_offset[c + 1]],
+        ):
+            self.listed[self.twin[self.support[j]]] = 0
+            if self.shows_frequency:
+                self.frequency[self.twin[self.support[j]]] = -1
 
     cdef int _collect(self, int32_t k, int64_t start, int64_t end) except -1 nogil:
         """The partition's reads near the variant, cut to the image's window."""
         cdef int64_t i, half = (self.width - 1) // 2
         cdef int64_t left = max(start - half, 0), right = min(end + half, self.contig_length)
         cdef int32_t read
-        self.pool.clear()
-        self.operations.clear()
+        self.pool.reads.clear()
+        self.pool.operations.clear()
         for i in range(self.partition_offset[k], self.partition_offset[k + 1]):
             read = self.partition_reads[i]
             if (
                 start - _OVERLAP_MARGIN < self.end[read]
                 and end + _OVERLAP_MARGIN > self.start[read]
             ):
-                self._trim(read, left, right)
-        self.order.resize(self.pool.size())
-        for i in range(<int64_t>self.pool.size()):
-            self.order[i] = <int32_t>i
-        if self.order.size() > <size_t>(self.height - self.reference_rows):
-            shuffle(self.order.data(), <int32_t>self.order.size(), _ROW_SEED)
+                trim(
+                    self.pool, read, self.start[read], self.base_offset[read],
+                    &self.cigar[self.cigar_offset[read]],
+                    self.cigar_offset[read + 1] - self.cigar_offset[read], left, right,
+                )
 
-    cdef int _trim(self, int32_t read, int64_t left_edge, int64_t right_edge) except -1 nogil:
-        """Cut a read to [left_edge, right_edge); keep it if enough of it is left."""
-        cdef int64_t left = max(left_edge - self.start[read], 0), advance, base_count = 0
-        cdef int64_t need = max(0, right_edge - max(left_edge, self.start[read])), span = 0
-        cdef int64_t i = self.cigar_offset[read], last = self.cigar_offset[read + 1]
-        cdef uint32_t op, length
-        cdef Trimmed kept
-        kept.read = read
-        kept.position = left_edge if left else self.start[read]
-        kept.first_base = self.base_offset[read]
-        kept.begin = <int32_t>self.operations.size()
-        length = 0
-        # drop what lies left of the window; an operation across its edge keeps the rest
-        while i < last and left > 0:
-            op, length = self.cigar[i] & 15, self.cigar[i] >> 4
-            advance = length if advances_reference(op) else 0
-            if advance > left:
-                break
-            left -= advance
-            if advances_read(op):
-                kept.first_base += length
-            i += 1
-        # copy until the window is full; clips and insertions cost nothing
-        while i < last:
-            op, length = self.cigar[i] & 15, self.cigar[i] >> 4
-            if left > 0:
-                length -= <uint32_t>left
-                if advances_read(op):
-                    kept.first_base += left
-                left = 0
-            advance = length if advances_reference(op) else 0
-            if advance > need:
-                length = <uint32_t>need
-                advance = need
-                i = last
-            self.operations.push_back(length << 4 | op)
-            need -= advance
-            span += advance
-            if advances_read(op):
-                base_count += length
-            i += 1
-        kept.end = <int32_t>self.operations.size()
-        if span >= _MIN_TRIMMED_SPAN and base_count > 0:
-            self.pool.push_back(kept)
-        else:
-            self.operations.resize(kept.begin)
+    cdef bint _is_aligned(self, int32_t c) noexcept nogil:
+        """Whether reads are aligned to the candidate's ALTs."""
+        cdef int64_t a
+        if self.align_all:
+            return True
+        for a in range(self.allele_offset[c], self.allele_offset[c + 1]):
+            if self.allele_bases_offset[a + 1] - self.allele_bases_offset[a] > 1:
+                return True
+        return False
 
-    cdef void _draw_reference(self, int64_t variant_start, uint8_t *image) noexcept nogil:
-        """The reference rows, identical; the columns outside the contig stay blank."""
-        cdef int32_t column, layer, i, channel
-        cdef int64_t position
-        cdef uint8_t *pixel
-        cdef uint8_t value
-        cdef int64_t row_bytes = <int64_t>self.width * self.channel_count
-        if self.reference_rows == 0:
+    cdef bint _align(self, int32_t c, int32_t alt) except -1 nogil:
+        """Align the pool to an ALT, unless that leaves too few bases for an image."""
+        cdef int64_t allele = self.allele_offset[c] + 1 + alt
+        cdef int64_t begin = self.allele_bases_offset[allele]
+        self.aligner.set_haplotype(
+            &self.reference[0], self.reference_start, self.contig_length, self.variant_start[c],
+            self.variant_end[c], &self.allele_bases[begin],
+            self.allele_bases_offset[allele + 1] - begin, (self.width - 1) // 2,
+        )
+        if <int64_t>self.aligner.haplotype[0].size() < self.width:
+            return False
+        self.backdrop.bases, self.backdrop.start = (
+            self.aligner.haplotype[0].data(), self.aligner.start
+        )
+        self.backdrop.end = self.aligner.start + <int64_t>self.aligner.haplotype[0].size()
+        self.aligner.align(self.pool, &self.bases[0] if self.bases.shape[0] else NULL)
+        return True
+
+    cdef int _draw_block(
+        self, const Pool &pool, const Layers &layers, int64_t start, int32_t height,
+        uint8_t *image, int32_t layer,
+    ) except -1 nogil:
+        """Draw reference and reads as the layers from `layer` on of the rows from `image` on."""
+        cdef int64_t row_bytes = <int64_t>self.width * self.depth
+        cdef int32_t i
+        if self.reference_rows:
+            self._draw_reference(layers, start, self.drawn.data())
+            for i in range(self.reference_rows):
+                self._lay_out(layers, self.drawn.data(), image + i * row_bytes, layer)
+        self._draw_reads(
+            pool, layers, start, height - self.reference_rows,
+            image + self.reference_rows * row_bytes, layer,
+        )
+        for i in range(layers.count):
+            if layers.channels[i] == MEAN_COVERAGE:
+                self._draw_coverage(height, image, layer + i)
+
+    cdef inline void _lay_out(
+        self, const Layers &layers, const uint8_t *row, uint8_t *target, int32_t layer
+    ) noexcept nogil:
+        """Copy a row into its place, between other layers if there are any."""
+        cdef int32_t column
+        if layers.count == self.depth:
+            memcpy(target, row, <size_t>self.width * self.depth)
             return
         for column in range(self.width):
-            position = variant_start - (self.width - 1) // 2 + column
-            if position < 0 or position >= self.contig_length:
-                continue
-            pixel = image + <int64_t>column * self.channel_count
-            for layer in range(self.channel_count):
-                channel = self.channels[layer]
-                if channel == READ_BASE:
-                    value = BASE_COLOUR[self.reference[position - self.reference_start]]
-                elif channel == STRAND:
-                    value = FORWARD_STRAND
-                elif channel == READ_SUPPORTS_VARIANT:
-                    value = SUPPORTS_NOT
-                elif channel == BASE_DIFFERS_FROM_REF:
-                    value = MATCHES_REF
-                else:
-                    value = FULL
-                pixel[layer] = value
-        for i in range(1, self.reference_rows):
-            memcpy(image + i * row_bytes, image, row_bytes)
+            memcpy(
+                target + <int64_t>column * self.depth + layer,
+                row + <int64_t>column * layers.count, layers.count,
+            )
 
-    cdef int _draw_reads(self, int64_t variant_start, uint8_t *image) except -1 nogil:
+    cdef void _repeat_layer(self, uint8_t *image, int32_t height, int32_t layer) noexcept nogil:
+        cdef int64_t i
+        for i in range(<int64_t>height * self.width):
+            image[i * self.depth + layer + 1] = image[i * self.depth + layer]
+
+    cdef void _draw_coverage(self, int32_t height, uint8_t *image, int32_t layer) noexcept nogil:
+        """As many rows as the sample's mean coverage are lit, reads or not."""
+        cdef int64_t i
+        for i in range(
+            <int64_t>self.reference_rows * self.width,
+            <int64_t>min(self.mean_coverage + self.reference_rows, height) * self.width,
+        ):
+            image[i * self.depth + layer] = MEAN_COVERAGE_VALUE
+
+    cdef void _draw_reference(
+        self, const Layers &layers, int64_t variant_start, uint8_t *row
+    ) noexcept nogil:
+        """The reference's row; the columns outside the contig stay blank."""
+        cdef int64_t origin = variant_start - (self.width - 1) // 2
+        cdef int32_t first = <int32_t>max(0, -origin), column, i
+        cdef int32_t n = <int32_t>min(self.width, self.backdrop.end - origin) - first
+        cdef const uint8_t *bases = self.backdrop.bases + (origin + first - self.backdrop.start)
+        memset(row, 0, <size_t>self.width * layers.count)
+        for i in range(layers.count):
+            reference_values(layers.channels[i], bases, n, self.column.data())
+            for column in range(n):
+                row[<int64_t>(first + column) * layers.count + i] = self.column[column]
+
+    cdef int _draw_reads(
+        self, const Pool &pool, const Layers &layers, int64_t variant_start, int32_t limit,
+        uint8_t *image, int32_t layer,
+    ) except -1 nogil:
         """Draw reads until the rows are full, then lay the rows out in order."""
         cdef size_t i
-        cdef int32_t limit = self.height - self.reference_rows, read
-        cdef int64_t row_bytes = <int64_t>self.width * self.channel_count
+        cdef int32_t read, k
+        cdef int64_t row_bytes = <int64_t>self.width * layers.count
         cdef uint8_t *target
         cdef Row row
+        self.order.resize(pool.reads.size())
+        for i in range(pool.reads.size()):
+            self.order[i] = <int32_t>i
+        if <int64_t>self.order.size() > limit:
+            shuffle(self.order.data(), <int32_t>self.order.size(), _ROW_SEED)
         self.rows.clear()
         for i in range(self.order.size()):
             if <int32_t>self.rows.size() == limit:
                 break
+            k = self.order[i]
             row.drawn = <int32_t>self.rows.size()
             target = self.drawn.data() + row.drawn * row_bytes
             memset(target, 0, row_bytes)
-            if self._draw_read(self.pool[self.order[i]], variant_start, target):
-                read = self.pool[self.order[i]].read
+            if self._draw_read(pool.reads[k], pool, layers, variant_start, target):
+                read = pool.reads[k].read
+                row.haplotype = max(0, self.haplotype[read]) if self.sort_by_haplotypes else 0
                 row.start = self.start[read]
                 row.name = &self.names[self.name_offset[read]]
                 row.name_length = <int32_t>(
@@ -347,83 +443,157 @@ cdef class Drawer:
                 self.rows.push_back(row)
         sort(self.rows.begin(), self.rows.end(), row_before)
         for i in range(self.rows.size()):
-            memcpy(image + i * row_bytes, self.drawn.data() + self.rows[i].drawn * row_bytes,
-                   row_bytes)
+            self._lay_out(
+                layers, self.drawn.data() + self.rows[i].drawn * row_bytes,
+                image + <int64_t>i * self.width * self.depth, layer,
+            )
 
-    cdef void _set_fixed(self, int32_t read) noexcept nogil:
-        """What every pixel of a read holds in the layers that do not vary along it."""
-        cdef int32_t layer, channel, size
-        cdef uint8_t value
-        for layer in range(self.channel_count):
-            channel = self.channels[layer]
-            value = 0
-            if channel == MAPPING_QUALITY:
-                value = MAPQ_COLOUR[self.mapq[read]]
-            elif channel == STRAND:
-                value = REVERSE_STRAND if self.flag[read] & 0x10 else FORWARD_STRAND
-            elif channel == READ_SUPPORTS_VARIANT:
-                value = SUPPORTS if self.supports[self.twin[read]] else SUPPORTS_NOT
-            elif channel == INSERT_SIZE:
-                size = self.fragment_length[read]
-                value = scaled(size if size >= 0 else -size, 1000)
-            self.fixed[layer] = value
+    cdef void _show(self, const Trimmed &trimmed, const Pool &pool) noexcept nogil:
+        """Tell the channels what they may want to know of a read."""
+        cdef int32_t read = trimmed.read
+        self.shown.bases = &self.bases[trimmed.first_base]
+        self.shown.qualities = &self.qualities[trimmed.first_base]
+        if self.shows_methylation:
+            self.shown.methylation = &self.methylation[trimmed.first_base]
+        if self.shows_6ma:
+            self.shown.methylation_6ma = &self.methylation_6ma[trimmed.first_base]
+        self.shown.length = trimmed.length
+        self.shown.operations = pool.operations.data() + trimmed.begin
+        self.shown.operation_count = trimmed.end - trimmed.begin
+        self.shown.mapping_quality = self.mapq[read]
+        self.shown.reverse = self.flag[read] & 0x10 != 0
+        self.shown.fragment_length = self.fragment_length[read]
+        self.shown.haplotype = self.haplotype[read] if self.needs_haplotype else 0
+        self.shown.supports = self.listed[self.twin[read]] == 2
+        self.shown.allele_frequency = (
+            self.frequency[self.twin[read]] if self.shows_frequency else -1
+        )
 
     cdef bint _draw_read(
-        self, Trimmed &trimmed, int64_t variant_start, uint8_t *row
-    ) noexcept nogil:
+        self, const Trimmed &trimmed, const Pool &pool, const Layers &layers,
+        int64_t variant_start, uint8_t *row,
+    ) except -1 nogil:
         """Draw one read; false if its base at the variant is too poor to be shown.
 
         An insertion or deletion is one pixel at the base before it, with the
         quality of its first inserted base, or of the read's base before it.
         """
         cdef int64_t position = trimmed.position, base = trimmed.first_base, j
-        cdef int32_t i
+        cdef int32_t i, k
         cdef uint32_t op, length
         cdef bint drawn = True
         if self.mapq[trimmed.read] < self.min_mapq:
             return False
-        self._set_fixed(trimmed.read)
+        self._show(trimmed, pool)
+        for i in range(layers.count):
+            self.fixed[i] = read_value(layers.channels[i], self.shown)
+        if layers.along.size():
+            self.along.resize(layers.along.size() * trimmed.length)
+            for k in range(<int32_t>layers.along.size()):
+                values_along(
+                    layers.channels[layers.along[k]], self.shown,
+                    self.along.data() + <int64_t>k * trimmed.length,
+                )
         for i in range(trimmed.begin, trimmed.end):
-            op, length = self.operations[i] & 15, self.operations[i] >> 4
+            op, length = pool.operations[i] & 15, pool.operations[i] >> 4
             if op == 0 or op == 7 or op == 8:
-                for j in range(length):
-                    drawn = drawn and self._pixel(
-                        position + j, base + j, self.bases[base + j], variant_start, row
-                    )
+                drawn = self._draw_match(
+                    trimmed, layers, position, base, length, variant_start, row
+                )
                 position += length
                 base += length
             elif op == 1 or op == 4:
                 if op == 1 and position > 0:
-                    drawn = drawn and self._pixel(position - 1, base, INDEL, variant_start, row)
+                    drawn = self._draw_gap(
+                        trimmed, layers, position - 1, base, variant_start, row
+                    )
                 base += length
             elif op == 2 or op == 3:
                 if op == 2 and base > trimmed.first_base:
-                    drawn = drawn and self._pixel(
-                        position - 1, base - 1, INDEL, variant_start, row
+                    drawn = self._draw_gap(
+                        trimmed, layers, position - 1, base - 1, variant_start, row
                     )
                 position += length
             if not drawn:
                 return False
         return True
 
-    cdef inline bint _pixel(
-        self, int64_t position, int64_t base, uint8_t shown, int64_t variant_start, uint8_t *row
+    cdef inline bint _draw_match(
+        self, const Trimmed &trimmed, const Layers &layers, int64_t position, int64_t base,
+        int64_t length, int64_t variant_start, uint8_t *row,
     ) noexcept nogil:
+        """Draw bases that are aligned to as many of the backdrop; false as in `_draw_read`."""
         cdef int64_t column = position - variant_start + (self.width - 1) // 2
-        cdef uint8_t *pixel
+        cdef int64_t first = max(0, max(-column, -position)), i
+        cdef int64_t n = min(length, self.width - column) - first
+        cdef int32_t depth = layers.count
+        cdef size_t k
+        cdef uint8_t *pixels
+        cdef const uint8_t *bases
+        cdef const uint8_t *values
+        if n <= 0:
+            return True
+        position += first
+        base += first
+        if 0 <= variant_start - position < n and (
+            self.qualities[base + variant_start - position] < self.min_quality
+        ):
+            return False
+        pixels = row + (column + first) * depth
+        # what does not vary, in strides that double
+        memcpy(pixels, self.fixed.data(), depth)
+        i = 1
+        while i < n:
+            memcpy(pixels + i * depth, pixels, min(i, n - i) * depth)
+            i *= 2
+        bases = &self.bases[base]
+        if layers.base >= 0:
+            for i in range(n):
+                pixels[i * depth + layers.base] = BASE_COLOUR[bases[i]]
+        if layers.quality >= 0:
+            values = &self.qualities[base]
+            for i in range(n):
+                pixels[i * depth + layers.quality] = QUALITY_COLOUR[values[i]]
+        if layers.differs >= 0:
+            values = self.backdrop.bases + (position - self.backdrop.start)
+            for i in range(n):
+                pixels[i * depth + layers.differs] = (
+                    MATCHES_REF if bases[i] == values[i] else DIFFERS_FROM_REF
+                )
+        for k in range(layers.along.size()):
+            values = self.along.data() + k * trimmed.length + (base - trimmed.first_base)
+            for i in range(n):
+                pixels[i * depth + layers.along[k]] = values[i]
+        return True
+
+    cdef bint _draw_gap(
+        self, const Trimmed &trimmed, const Layers &layers, int64_t position, int64_t base,
+        int64_t variant_start, uint8_t *row,
+    ) noexcept nogil:
+        """Draw the pixel of an insertion or deletion; false as in `_draw_read`."""
+        cdef int64_t column = position - variant_start + (self.width - 1) // 2
+        cdef uint8_t *pixel = row + column * layers.count
+        cdef size_t k
         if column < 0 or column >= self.width or position < 0:
             return True
         if position == variant_start and self.qualities[base] < self.min_quality:
             return False
-        pixel = row + column * self.channel_count
-        memcpy(pixel, self.fixed.data(), self.channel_count)
-        if self.base_layer >= 0:
-            pixel[self.base_layer] = BASE_COLOUR[shown]
-        if self.quality_layer >= 0:
-            pixel[self.quality_layer] = QUALITY_COLOUR[self.qualities[base]]
-        if self.differs_layer >= 0:
-            pixel[self.differs_layer] = (
-                MATCHES_REF if shown == self.reference[position - self.reference_start]
-                else DIFFERS_FROM_REF
-            )
+        memcpy(pixel, self.fixed.data(), layers.count)
+        if layers.base >= 0:
+            pixel[layers.base] = 0
+        if layers.quality >= 0:
+            pixel[layers.quality] = QUALITY_COLOUR[self.qualities[base]]
+        if layers.differs >= 0:
+            pixel[layers.differs] = DIFFERS_FROM_REF
+        for k in range(layers.along.size()):
+            pixel[layers.along[k]] = self.along[
+                k * trimmed.length + <size_t>(base - trimmed.first_base)
+            ]
         return True
+
+
+cdef object _wanted(values, what):
+    """What an image shows must have been read."""
+    if values is None:
+        raise ValueError(f"the images show {what}, but the reads or candidates come without")
+    return values

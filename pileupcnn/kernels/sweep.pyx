@@ -32,6 +32,7 @@ from pysam.libchtslib cimport (
 from pileupcnn.kernels.arrays cimport copy_array
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.mersenne cimport Twister32, below32, seed32
+from pileupcnn.kernels.modifications cimport read_modifications
 
 
 cdef extern from "htslib/sam.h" nogil:
@@ -138,15 +139,19 @@ cdef class ReadSweep:
     min_mapping_quality : int
     excluded_flags : int
         Records with any of these SAM flags are skipped.
+    read_haplotypes, read_modifications : bool
+        Whether to read the tag HP, and MM, ML and MN.
     """
 
     cdef int64_t[::1] starts, ends
     cdef int32_t max_reads
+    cdef bint read_haplotypes, read_modifications
     cdef Filters filters
     cdef int64_t skipped[11]
     cdef vector[int64_t] start, end, base_offset, cigar_offset, name_offset
     cdef vector[uint16_t] flag
     cdef vector[uint8_t] mapping_quality, read_number, bases, qualities, names
+    cdef vector[uint8_t] methylation, methylation_6ma
     cdef vector[int32_t] fragment_length, haplotype, holders, twin
     cdef vector[uint32_t] cigar
     cdef vector[uint64_t] key
@@ -160,11 +165,12 @@ cdef class ReadSweep:
 
     def __cinit__(
         self, int64_t[::1] starts, int64_t[::1] ends, int max_reads, int min_mapping_quality,
-        int excluded_flags,
+        int excluded_flags, bint read_haplotypes=False, bint read_modifications=False,
     ):
         cdef int i
         self.starts, self.ends = starts, ends
         self.max_reads = max_reads
+        self.read_haplotypes, self.read_modifications = read_haplotypes, read_modifications
         self.filters.min_mapping_quality = min_mapping_quality
         self.filters.excluded_flags = <uint16_t>excluded_flags
         for i in range(11):
@@ -387,8 +393,9 @@ cdef class ReadSweep:
         self.flag.push_back(flag)
         self.mapping_quality.push_back(record.core.qual)
         self.fragment_length.push_back(<int32_t>record.core.isize)
-        tag = bam_aux_get(record, "HP")
-        self.haplotype.push_back(<int32_t>bam_aux2i(tag) if tag != NULL else 0)
+        if self.read_haplotypes:
+            tag = bam_aux_get(record, "HP")
+            self.haplotype.push_back(<int32_t>bam_aux2i(tag) if tag != NULL else 0)
         number = 1 if flag & F_PAIRED and not flag & F_READ1 else 0
         self.read_number.push_back(number)
         self.bases.resize(at + length)
@@ -400,6 +407,12 @@ cdef class ReadSweep:
         self.qualities.insert(
             self.qualities.end(), bam_get_qual(record), bam_get_qual(record) + length
         )
+        if self.read_modifications:
+            self.methylation.resize(at + length, 0)
+            self.methylation_6ma.resize(at + length, 0)
+            read_modifications(
+                record, unpacked, self.methylation.data() + at, self.methylation_6ma.data() + at
+            )
         self.base_offset.push_back(at + length)
         for i in range(record.core.n_cigar):
             # an operation of length 0 says nothing, but would be drawn and counted
@@ -424,7 +437,12 @@ cdef class ReadSweep:
             self.mapping_quality[kept] = self.mapping_quality[i]
             self.read_number[kept] = self.read_number[i]
             self.fragment_length[kept] = self.fragment_length[i]
-            self.haplotype[kept], self.holders[kept] = self.haplotype[i], self.holders[i]
+            self.holders[kept] = self.holders[i]
+            if self.read_haplotypes:
+                self.haplotype[kept] = self.haplotype[i]
+            if self.read_modifications:
+                pileupcnn_move(self.methylation, self.base_offset, i, kept, False)
+                pileupcnn_move(self.methylation_6ma, self.base_offset, i, kept, False)
             pileupcnn_move(self.bases, self.base_offset, i, kept, False)
             pileupcnn_move(self.qualities, self.base_offset, i, kept, True)
             pileupcnn_move(self.cigar, self.cigar_offset, i, kept, True)
@@ -440,13 +458,15 @@ cdef class ReadSweep:
         self.mapping_quality.resize(kept)
         self.read_number.resize(kept)
         self.fragment_length.resize(kept)
-        self.haplotype.resize(kept)
+        self.haplotype.resize(kept if self.read_haplotypes else 0)
         self.holders.resize(kept)
         self.base_offset.resize(kept + 1)
         self.cigar_offset.resize(kept + 1)
         self.name_offset.resize(kept + 1)
         self.bases.resize(self.base_offset[kept])
         self.qualities.resize(self.base_offset[kept])
+        self.methylation.resize(self.base_offset[kept] if self.read_modifications else 0)
+        self.methylation_6ma.resize(self.methylation.size())
         self.cigar.resize(self.cigar_offset[kept])
         self.names.resize(self.name_offset[kept])
         self.unheld = 0
@@ -469,7 +489,10 @@ cdef class ReadSweep:
             self.twin[i] = table[slot]
 
     def arrays(self):
-        """The reads as a dict of arrays with the names of `ReadBatch`'s attributes."""
+        """The reads as a dict of arrays with the names of `ReadBatch`'s attributes.
+
+        None for what was not to be read.
+        """
         cdef double began
         with nogil:
             began = thread_seconds()
@@ -494,7 +517,10 @@ cdef class ReadSweep:
             "flag": copy_array(self.flag.data(), self.flag.size(), np.uint16),
             "mapping_quality": copy_array(self.mapping_quality.data(), self.mapping_quality.size(), np.uint8),
             "fragment_length": copy_array(self.fragment_length.data(), self.fragment_length.size(), np.int32),
-            "haplotype": copy_array(self.haplotype.data(), self.haplotype.size(), np.int32),
+            "haplotype": (
+                copy_array(self.haplotype.data(), self.haplotype.size(), np.int32)
+                if self.read_haplotypes else None
+            ),
             "read_number": copy_array(self.read_number.data(), self.read_number.size(), np.uint8),
             "twin": copy_array(self.twin.data(), self.twin.size(), np.int32),
             "base_offset": copy_array(self.base_offset.data(), self.base_offset.size(), np.int64),
@@ -506,6 +532,14 @@ cdef class ReadSweep:
             "names": copy_array(self.names.data(), self.names.size(), np.uint8),
             "partition_offset": offsets,
             "partition_reads": partition_reads,
+            "methylation": (
+                copy_array(self.methylation.data(), self.methylation.size(), np.uint8)
+                if self.read_modifications else None
+            ),
+            "methylation_6ma": (
+                copy_array(self.methylation_6ma.data(), self.methylation_6ma.size(), np.uint8)
+                if self.read_modifications else None
+            ),
         }
 
     def skip_counts(self):

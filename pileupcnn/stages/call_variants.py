@@ -66,7 +66,7 @@ class _ExampleFile:
 
     def _check(self, info: ExampleInfo) -> None:
         """Are the images that are described those of the model?"""
-        wanted = tuple(map(int, self._spec.channels))
+        wanted = tuple(map(int, self._spec.layers))
         if info.channels != wanted:
             raise InputError(
                 f"{self.path}: its images have the channels {_names(info.channels)}, the model's "

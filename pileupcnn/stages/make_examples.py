@@ -60,7 +60,7 @@ class ExampleRun:
     truth : Truth, optional
         If given, examples have labels.
     threads : int
-    drop_at_ends, small_model, confidence
+    drop_at_ends, small_model, confidence, population
         As for `BlockScanner`.
     progress : callable
         Told the base pairs of each block when it is done.
@@ -76,6 +76,7 @@ class ExampleRun:
     drop_at_ends: bool = False
     small_model: SmallModel | None = None
     confidence: ReferenceConfidence | None = None
+    population: Sequence[str | Path] = ()
     progress: Callable[[int], object] = lambda _: None
 
     def write(
@@ -159,6 +160,7 @@ class ExampleRun:
             detail=Detail.SUPPORT if with_candidates else Detail.ALTS,
             small_model=self.small_model,
             confidence=self.confidence,
+            population=self.population,
         )
         labeller = None if self.truth is None else Labeller(self.truth, self.reference)
         # DeepVariant notes the reads' file in training
@@ -386,6 +388,6 @@ class _ShardWriter:
     def _info(self) -> ExampleInfo:
         return ExampleInfo(
             shape=self._spec.shape if self._examples.count else None,
-            channels=tuple(map(int, self._spec.channels)),
+            channels=tuple(map(int, self._spec.layers)),
             blocks=None if self._blocks is None else tuple(self._blocks),
         )

@@ -41,6 +41,8 @@ class Read:
         HP tag, 0 where absent.
     mate_elsewhere : bool
         Whether the mate is mapped to another contig.
+    methylation, methylation_6ma : tuple of int
+        Probabilities in 256ths that each base is modified; empty for none.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Read:
     qualities: tuple[int, ...]
     hp: int = 0
     mate_elsewhere: bool = False
+    methylation: tuple[int, ...] = ()
+    methylation_6ma: tuple[int, ...] = ()
 
     @property
     def key(self) -> str:

@@ -189,6 +189,36 @@ def alt_bases(bases: str, kind: int, ref: str) -> str:
     return bases + ref[1:]
 
 
+def spellings(count: Position, limits: Thresholds) -> tuple[str, dict[tuple[str, int], str]]:
+    """REF at one position, and the ALT that each allele which passes is beside it."""
+    kept = kept_alleles(count, count.depth, limits)
+    deletions = [bases for bases, kind in kept if kind == DELETION]
+    ref = count.reference_base + max(deletions, key=len, default="")[1:]
+    return ref, {allele: alt_bases(*allele, ref) for allele in kept}
+
+
+def pooled_support(
+    samples: Sequence[Iterable[Read]],
+    contig: str,
+    start: int,
+    end: int,
+    position: int,
+    limits: Thresholds | None = None,
+) -> dict[str, frozenset[str]]:
+    """Keys of the reads of all samples that show each ALT of the first one's candidate."""
+    counts = [count_alleles(reads, contig, start, end)[position - start] for reads in samples]
+    _, names = spellings(counts[0], limits or Thresholds())
+    return {
+        alt: frozenset(
+            key
+            for count in counts
+            for key, shown in count.alleles.items()
+            if (shown.bases, shown.type) == allele
+        )
+        for allele, alt in names.items()
+    }
+
+
 def make_candidate(count: Position, position: int, limits: Thresholds) -> Candidate | None:
     """The candidate at one position, if any allele passes."""
     if count.reference_base not in "ACGT":
@@ -196,10 +226,7 @@ def make_candidate(count: Position, position: int, limits: Thresholds) -> Candid
     kept = kept_alleles(count, count.depth, limits)
     if not kept:
         return None
-    deletions = [bases for bases, kind in kept if kind == DELETION]
-    longest = max(deletions, key=len, default="")
-    ref = count.reference_base + longest[1:]
-    names = {allele: alt_bases(*allele, ref) for allele in kept}
+    ref, names = spellings(count, limits)
     alts = sorted(names.values())
     assert len(set(alts)) == len(kept)
     depths = {names[allele]: number for allele, number in kept.items()}

@@ -1,11 +1,12 @@
-"""One pileup image, the slow way."""
+"""One pileup image, the slow way: one pixel, one channel after the other."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Sequence
-from typing import Protocol
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,13 @@ from reference import (
     read_length,
     reference_length,
 )
+from reference.aligning import fast_placements, is_normalized, local_alignment, merged
 from reference.sampling import shuffled
 
 COLOURS = {"A": 250, "G": 180, "T": 100, "C": 30}
-CHANNELS = 7
+WGS_CHANNELS = (1, 2, 3, 4, 5, 6, 19)
+DIFFERS, BASE = 5, 0
+"""Places of the channels that alt-aligned layers show."""
 READ_OVERLAP_BUFFER = 5
 MIN_TRIMMED_LENGTH = 15
 
@@ -32,8 +36,46 @@ class Variant(Protocol):
 
     start: int
     end: int
+    ref: str
     alts: tuple[str, ...]
     support: dict[str, frozenset[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """What is drawn, and of which reads.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        DeepVariant's numbers, without those of alt-aligned layers.
+    layout : str
+        ``none``, ``rows``, ``diff_channels`` or ``base_channels``.
+    all_types : bool
+        Align to the ALTs of SNPs, too.
+    sort_by_haplotypes : bool
+    mean_coverage : float
+    frequencies : dict of str to float
+        Of ALTs.
+    min_base_quality, min_mapping_quality : int
+        A read below either at the variant's first base has no row.
+    """
+
+    channels: tuple[int, ...] = WGS_CHANNELS
+    layout: str = "none"
+    all_types: bool = False
+    sort_by_haplotypes: bool = False
+    mean_coverage: float = 0
+    frequencies: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    min_base_quality: int = 10
+    min_mapping_quality: int = 5
+
+
+class Backdrop(NamedTuple):
+    """What reads are compared with: bases from a position on."""
+
+    start: int
+    bases: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +93,7 @@ class Geometry:
 
 
 def scaled(value: int, cap: int) -> int:
-    """``254 * value / cap`` truncated, in float32."""
+    """``254 * value / cap`` truncated, in float32; a larger value counts as the cap."""
     return int(np.float32(254) * (np.float32(min(value, cap)) / np.float32(cap)))
 
 
@@ -102,6 +144,8 @@ def trim(read: Read, start: int, end: int) -> Read | None:
         cigar=tuple(cigar),
         bases=read.bases[skipped : skipped + length],
         qualities=read.qualities[skipped : skipped + length],
+        methylation=read.methylation[skipped : skipped + length],
+        methylation_6ma=read.methylation_6ma[skipped : skipped + length],
     )
 
 
@@ -133,80 +177,192 @@ def supports(read: Read, variant: Variant, shown: Collection[int]) -> bool:
     return False
 
 
+def percentage(part: int, whole: int) -> int:
+    """In float32, truncated."""
+    return int(np.float32(part) / np.float32(whole) * np.float32(100))
+
+
+def operations(read: Read, kinds: str) -> list[int]:
+    """Lengths of the operations of some kinds."""
+    return [length for op, length in read.cigar if op in kinds]
+
+
+def gc_percentage(bases: str) -> int:
+    """Share of G and C."""
+    return percentage(bases.count("G") + bases.count("C"), len(bases))
+
+
+def run_lengths(bases: str) -> list[int]:
+    """For each base the length of the run of equal ones that it is in."""
+    return [len(run) for run in map("".join, runs_of(bases)) for _ in run]
+
+
+def runs_of(bases: str) -> list[list[str]]:
+    """Equal neighbours together."""
+    return [list(run) for _, run in itertools.groupby(bases)]
+
+
+def frequency_colour(frequency: float) -> int:
+    """By the logarithm, in float32."""
+    least = np.float32(0.00001)
+    if np.float32(frequency) <= least:
+        return 0
+    low, high = (np.float32(math.log10(float(np.float32(v)))) for v in (least, frequency))
+    return int((low - high) / low * np.float32(254))
+
+
+def frequency_of(
+    read: Read, variant: Variant, shown: Collection[int], frequencies: Mapping[str, float]
+) -> float:
+    """Frequency of the first ALT that lists the read and that the image shows."""
+    for i, alt in enumerate(variant.alts):
+        if i in shown and read.key in variant.support.get(alt, ()):
+            return frequencies.get(alt, 0)
+    return 0
+
+
+def read_pixel(
+    channel: int,
+    read: Read,
+    index: int,
+    character: str,
+    under: str,
+    variant: Variant,
+    shown: Collection[int],
+    style: Style,
+) -> int:
+    """One channel of one pixel of a trimmed read; `under` is the backdrop's base there."""
+    matched = sum(operations(read, "M="))
+    if channel == 1:
+        return COLOURS.get(character, 0)
+    if channel == 2:
+        return scaled(read.qualities[index], 40)
+    if channel == 3:
+        return scaled(read.mapq, 60)
+    if channel == 4:
+        return 240 if read.flag & REVERSE else 70
+    if channel == 5:
+        return 254 if supports(read, variant, shown) else 152
+    if channel == 6:
+        return 50 if character == under else 254
+    if channel == 7:
+        return scaled(read.hp, 2) % 256
+    if channel == 8:
+        return frequency_colour(frequency_of(read, variant, shown, style.frequencies))
+    if channel in (11, 13):
+        return scaled(percentage(matched, len(read.bases)), 100)
+    if channel == 12:
+        mean = np.float32(sum(read.qualities)) / np.float32(len(read.qualities))
+        return scaled(int(mean), 93)
+    if channel == 14:
+        events = len(operations(read, "ID"))
+        return scaled(percentage(matched, matched + sum(operations(read, "X")) + events), 100)
+    if channel == 15:
+        return scaled(gc_percentage(read.bases), 100)
+    if channel == 16:
+        return 254 if run_lengths(read.bases)[index] >= 3 else 0
+    if channel == 17:
+        return scaled(run_lengths(read.bases)[index] % 256, 30)
+    if channel in (18, 22):
+        return 0
+    if channel == 19:
+        return scaled(abs(read.tlen), 1000)
+    if channel == 23:
+        return scaled(read.methylation[index], 255) if read.methylation else 0
+    if channel == 24:
+        return scaled(read.methylation_6ma[index], 255) if read.methylation_6ma else 0
+    raise ValueError(channel)
+
+
+def reference_pixel(channel: int, bases: str, index: int) -> int:
+    """One channel of one pixel of the reference's rows, which show `bases`."""
+    if channel == 1:
+        return COLOURS.get(bases[index], 0)
+    if channel == 15:
+        return scaled(gc_percentage(bases), 100)
+    if channel == 16:
+        return 254 if run_lengths(bases)[index] >= 3 else 0
+    if channel == 17:
+        return scaled(run_lengths(bases)[index] % 256, 30)
+    return {4: 70, 5: 152, 6: 50, 7: 0, 8: 0, 18: 0, 22: 255, 23: 0, 24: 0}.get(channel, 254)
+
+
 def draw_read(
     read: Read,
     variant: Variant,
     shown: Collection[int],
-    contig: str,
+    backdrop: Backdrop,
     geometry: Geometry,
-    min_base_quality: int,
+    style: Style,
 ) -> NDArray[np.uint8] | None:
     """The row of one trimmed read, [width, channels]; None if it cannot be drawn."""
-    row = np.zeros((geometry.width, CHANNELS), np.uint8)
-    mapping_quality = scaled(read.mapq, 60)
-    strand = 240 if read.flag & REVERSE else 70
-    support = 254 if supports(read, variant, shown) else 152
-    insert_size = scaled(abs(read.tlen), 1000)
+    if read.mapq < style.min_mapping_quality:
+        return None
+    row = np.zeros((geometry.width, len(style.channels)), np.uint8)
     for position, index, character in pixels(read):
         column = position - (variant.start - geometry.half)
         if not 0 <= column < geometry.width or position < 0:
             continue
-        quality = read.qualities[index]
-        if position == variant.start and quality < min_base_quality:
+        if position == variant.start and read.qualities[index] < style.min_base_quality:
             return None
-        row[column] = (
-            COLOURS.get(character, 0),
-            scaled(quality, 40),
-            mapping_quality,
-            strand,
-            support,
-            50 if character == contig[position] else 254,
-            insert_size,
-        )
+        under = backdrop.bases[position - backdrop.start]
+        row[column] = [
+            read_pixel(channel, read, index, character, under, variant, shown, style)
+            for channel in style.channels
+        ]
     return row
 
 
-def reference_row(start: int, contig: str, geometry: Geometry) -> NDArray[np.uint8]:
+def reference_row(
+    start: int, backdrop: Backdrop, geometry: Geometry, channels: Sequence[int]
+) -> NDArray[np.uint8]:
     """The row of the reference, [width, channels]; blank outside the contig."""
-    row = np.zeros((geometry.width, CHANNELS), np.uint8)
-    for column in range(geometry.width):
-        position = start - geometry.half + column
-        if 0 <= position < len(contig):
-            row[column] = (COLOURS.get(contig[position], 0), 254, 254, 70, 152, 50, 254)
+    row = np.zeros((geometry.width, len(channels)), np.uint8)
+    first = start - geometry.half - backdrop.start
+    columns = [c for c in range(geometry.width) if 0 <= first + c < len(backdrop.bases)]
+    bases = "".join(backdrop.bases[first + column] for column in columns)
+    for index, column in enumerate(columns):
+        row[column] = [reference_pixel(channel, bases, index) for channel in channels]
     return row
 
 
-def draw_image(
-    pool: Sequence[Read],
+def draw_block(
+    trimmed: Sequence[tuple[int, Read]],
     variant: Variant,
     shown: Collection[int],
-    contig: str,
-    geometry: Geometry | None = None,
-    min_base_quality: int = 10,
-    min_mapping_quality: int = 5,
+    backdrop: Backdrop,
+    geometry: Geometry,
+    style: Style,
 ) -> NDArray[np.uint8]:
-    """The image of the ALTs `shown` (indices) of one variant.
+    """Reference and reads (with their starts before they were trimmed) of one sample."""
+    image = np.zeros((geometry.height, geometry.width, len(style.channels)), np.uint8)
+    image[: geometry.reference_rows] = reference_row(
+        variant.start, backdrop, geometry, style.channels
+    )
+    limit = geometry.height - geometry.reference_rows
+    order = shuffled(len(trimmed)) if len(trimmed) > limit else list(range(len(trimmed)))
+    rows = []
+    for i in order:
+        if len(rows) == limit:
+            break
+        original_start, read = trimmed[i]
+        row = draw_read(read, variant, shown, backdrop, geometry, style)
+        if row is not None:
+            haplotype = max(read.hp, 0) if style.sort_by_haplotypes else 0
+            rows.append(((haplotype, original_start, read.name.encode(), read.number), row))
+    rows.sort(key=lambda item: item[0])
+    for i, (_, row) in enumerate(rows):
+        image[geometry.reference_rows + i] = row
+    if 22 in style.channels:
+        lit = min(int(style.mean_coverage) + geometry.reference_rows, geometry.height)
+        image[geometry.reference_rows : lit, :, style.channels.index(22)] = 200
+    return image
 
-    Parameters
-    ----------
-    pool : sequence of Read
-        The reads of the variant's partition, in the pool's order.
-    variant : Variant
-    shown : collection of int
-    contig : str
-        All its bases.
-    geometry : Geometry, optional
-    min_base_quality, min_mapping_quality : int
-        A read below either at the variant's first base has no row.
 
-    Returns
-    -------
-    uint8 array [height, width, channels]
-    """
-    geometry = geometry or Geometry()
-    image = np.zeros((geometry.height, geometry.width, CHANNELS), np.uint8)
-    image[: geometry.reference_rows] = reference_row(variant.start, contig, geometry)
-
+def trimmed_reads(
+    pool: Sequence[Read], variant: Variant, contig: str, geometry: Geometry
+) -> list[tuple[int, Read]]:
+    """The reads near the variant, cut to the image's window, with their starts before."""
     window_start = max(variant.start - geometry.half, 0)
     window_end = min(variant.end + geometry.half, len(contig))
     reach = variant.start - READ_OVERLAP_BUFFER, variant.end + READ_OVERLAP_BUFFER
@@ -216,20 +372,91 @@ def draw_image(
             cut = trim(read, window_start, window_end)
             if cut is not None:
                 trimmed.append((read.start, cut))
+    return trimmed
 
-    limit = geometry.height - geometry.reference_rows
-    order = shuffled(len(trimmed)) if len(trimmed) > limit else list(range(len(trimmed)))
-    rows = []
-    for i in order:
-        if len(rows) == limit:
-            break
-        original_start, read = trimmed[i]
-        if read.mapq < min_mapping_quality:
-            continue
-        row = draw_read(read, variant, shown, contig, geometry, min_base_quality)
-        if row is not None:
-            rows.append(((original_start, read.name.encode(), read.number), row))
-    rows.sort(key=lambda item: item[0])
-    for i, (_, row) in enumerate(rows):
-        image[geometry.reference_rows + i] = row
-    return image
+
+def align_to(haplotype: Backdrop, reads: Sequence[tuple[int, Read]]) -> list[tuple[int, Read]]:
+    """Reads aligned to a haplotype; without those that cannot be."""
+    placed = fast_placements(
+        haplotype.bases, is_reference=True, prefix=0, suffix=0, reads=[r.bases for _, r in reads]
+    )
+    aligned = []
+    for number, (original_start, read) in enumerate(reads):
+        if number in placed:
+            start, cigar = placed[number][1], [("M", len(read.bases))]
+        else:
+            found = local_alignment(read.bases, haplotype.bases)
+            if found is None:
+                continue
+            start, cigar = found.target_begin, list(found.cigar)
+        cigar = merged(cigar, [("M", len(haplotype.bases))], start, len(read.bases))
+        if cigar and is_normalized(cigar, read.bases, haplotype.bases, start):
+            read = dataclasses.replace(read, start=haplotype.start + start, cigar=tuple(cigar))
+        aligned.append((original_start, read))
+    return aligned
+
+
+def alt_blocks(
+    trimmed: Sequence[tuple[int, Read]],
+    variant: Variant,
+    shown: Sequence[int],
+    contig: str,
+    geometry: Geometry,
+    style: Style,
+) -> list[NDArray[np.uint8]]:
+    """What the image of one sample would be if each ALT were the reference; none if not aligned."""
+    blocks: list[NDArray[np.uint8]] = []
+    if style.all_types or any(len(allele) > 1 for allele in (variant.ref, *variant.alts)):
+        for i in shown:
+            first = max(variant.start - geometry.half, 0)
+            haplotype = (
+                contig[first : variant.start]
+                + variant.alts[i]
+                + contig[variant.end : variant.end + geometry.half]
+            )
+            if len(haplotype) < geometry.width:
+                break
+            backdrop = Backdrop(first, haplotype)
+            aligned = align_to(backdrop, trimmed)
+            blocks.append(draw_block(aligned, variant, shown, backdrop, geometry, style))
+    return blocks
+
+
+def draw_image(
+    pool: Sequence[Read],
+    variant: Variant,
+    shown: Sequence[int],
+    contig: str,
+    geometry: Geometry | None = None,
+    style: Style | None = None,
+) -> NDArray[np.uint8]:
+    """The image of the ALTs `shown` (indices) of one variant.
+
+    Parameters
+    ----------
+    pool : sequence of Read
+        The reads of the variant's partition, in the pool's order.
+    variant : Variant
+    shown : sequence of int
+    contig : str
+        All its bases.
+    geometry : Geometry, optional
+    style : Style, optional
+
+    Returns
+    -------
+    uint8 array [height, width, channels]
+        Rows: three times as high. Alt-aligned layers: two more channels.
+    """
+    geometry, style = geometry or Geometry(), style or Style()
+    trimmed = trimmed_reads(pool, variant, contig, geometry)
+    image = draw_block(trimmed, variant, shown, Backdrop(0, contig), geometry, style)
+    if style.layout == "none":
+        return image
+    blocks = alt_blocks(trimmed, variant, shown, contig, geometry, style)
+    if style.layout == "rows":
+        blocks += [np.zeros_like(image)] * (2 - len(blocks))
+        return np.concatenate([image, *blocks])
+    place = DIFFERS if style.layout == "diff_channels" else BASE
+    layers = [block[..., place] for block in blocks] or [np.zeros_like(image[..., 0])]
+    return np.concatenate([image, np.stack([layers[0], layers[-1]], axis=2)], axis=2)

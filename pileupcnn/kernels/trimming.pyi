@@ -1,0 +1,1 @@
+MIN_TRIMMED_SPAN: int

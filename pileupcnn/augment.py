@@ -77,8 +77,8 @@ class Augmenter:
         stacked = spec.sample_heights or spec.alt_aligned_pileup is AltAlignedPileup.ROWS
         if stacked and augmentation != Augmentation():
             raise OptionError(
-                "images of several samples, or with rows aligned to ALTs, cannot be augmented; leave "
-                "out --thin-reads, --flip-strands and --bin-qualities"
+                "images of several samples, or with rows aligned to ALTs, cannot be augmented; "
+                "leave out --thin-reads, --flip-strands and --bin-qualities"
             )
         self._shares, self._spec, self._candidates = augmentation, spec, candidates
         self._strands = np.arange(256, dtype=np.uint8)

@@ -1,4 +1,10 @@
-"""The packaged pipeline on the test data of config/config.yaml: snakemake --cores 2"""
+"""The packaged pipeline on the test data of config/config.yaml: snakemake --cores 2
+
+The target `train` makes the shipped model again: snakemake train --cores 2
+"""
 
 
 include: "pileupcnn/workflow/Snakefile"
+
+
+include: "training/train.smk"

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pileupcnn import runners
+from pileupcnn.candidates import Detail
 from pileupcnn.errors import InputError
 from pileupcnn.example_info import info_path, read_info
 from pileupcnn.examples import ExampleMaker, ExampleSettings, check_fit
@@ -31,6 +32,7 @@ from pileupcnn.model import CLASSES, settings_to_json
 from pileupcnn.pileup import spec_from_info
 from pileupcnn.realign import RealignSettings
 from pileupcnn.regions import Block, Region, blocks, read_bed, resolve_regions
+from pileupcnn.small_model import features
 from pileupcnn.store import (
     FORMAT_VERSION,
     LabelledImages,
@@ -327,7 +329,7 @@ class _BlockLabeller:
         self._run = run
         self._rank = {contig: i for i, contig in enumerate(truth.contigs)}
         self._labeller = Labeller(truth, run.ref)
-        self._maker = ExampleMaker([run.reads], run.ref, settings)
+        self._maker = ExampleMaker([run.reads], run.ref, settings, detail=Detail.REFERENCE)
 
     def close(self) -> None:
         """Close the files."""
@@ -348,6 +350,7 @@ class _BlockLabeller:
         start = candidates.start[plan.candidate[kept]]
         return pack(
             examples.draw(0, len(plan))[kept],
+            features=features(candidates, examples.reads, plan)[kept],
             label=label[kept],
             type=image_types(candidates, plan)[kept],
             contig=np.full(len(start), self._rank[contig], np.int32),

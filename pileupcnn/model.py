@@ -1,21 +1,24 @@
 """Models: what a classifier needs to know of one, and the bundle that holds ours.
 
-A bundle is a directory of three files:
+A bundle is a directory of three files, or four:
 
 ``weights.npz``
     One float32 array a weight, named by its place in the network (``000``,
     ``001``, ...), written and read without pickle.
 ``model.onnx``
     The same network as ONNX Runtime takes it (see `onnx_export`).
+``small_model.npz``
+    The layers of a small model, if there is one, in the same way.
 ``model.json``
     ``format`` ("pileupcnn-model"), ``version`` (of the format), ``name``,
     ``architecture`` (of `networks.ARCHITECTURES`), ``classes`` (in the order of
     the probabilities), ``image`` (height, width, reference rows and the
     channels' names in order), ``settings`` (how reads were chosen and
     candidates found: a model holds only for images made as its training images
-    were), ``training`` (data and figures, free), ``sha256`` (of each of the two
-    other files) and, only if it is true, ``round_probabilities`` (as
-    DeepVariant does, see `classifiers.round_probabilities`).
+    were), ``training`` (data and figures, free), ``sha256`` (of each of the other
+    files), with a small model ``small_model`` (when it is believed) and, only if
+    it is true, ``round_probabilities`` (as DeepVariant does, see
+    `classifiers.round_probabilities`).
 
 Version 1 of the format had no ``model.onnx``, and one text as ``sha256``.
 
@@ -47,7 +50,7 @@ from pileupcnn import networks
 from pileupcnn.errors import ModelError, OutputError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.pileup import PileupSpec
-from pileupcnn.small_model import SmallModel
+from pileupcnn.small_model import DenseNetwork, SmallModel, SmallModelSettings
 
 if TYPE_CHECKING:
     import keras
@@ -65,6 +68,8 @@ DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
 _WEIGHTS = "weights.npz"
 _ONNX = "model.onnx"
 _DESCRIPTION = "model.json"
+_SMALL_WEIGHTS = "small_model.npz"
+_SMALL_MODEL = "small_model"
 _ROUNDED = "round_probabilities"
 
 
@@ -81,7 +86,7 @@ class Model(ABC):
     settings : ExampleSettings
         How its training images were made, and how images for it must be.
     sha256 : str
-        Of its weights.
+        Tells it from every other.
     rounded : bool
         Whether its probabilities are rounded.
     onnx : bytes, optional
@@ -130,7 +135,8 @@ class Bundle(Model):
     training : dict
         Data and figures of its training, as `model.json` gives them.
     weights : tuple of float32 arrays
-        In the network's order; `sha256` is that of ``weights.npz``.
+        In the network's order; `sha256` is that of ``model.json``, which holds
+        those of the other files.
     """
 
     architecture: str
@@ -181,6 +187,7 @@ def save_bundle(
     onnx: bytes,
     training: Mapping[str, Any],
     rounded: bool = False,
+    small_model: SmallModel | None = None,
 ) -> None:
     """Write a bundle; an older one at `path` is replaced when the new one is whole.
 
@@ -192,6 +199,8 @@ def save_bundle(
         What the VCF header calls the model.
     architecture, settings, weights, onnx, training, rounded
         As in `Bundle`.
+    small_model : SmallModel, optional
+        A `DenseNetwork` with its settings.
 
     Raises
     ------
@@ -199,10 +208,12 @@ def save_bundle(
         If the directory cannot be written, or is something else than a bundle.
     """
     path = Path(path)
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {f"{i:03d}": np.asarray(w, "<f4") for i, w in enumerate(weights)}
-    np.savez(buffer, **arrays)
-    files = {_WEIGHTS: buffer.getvalue(), _ONNX: onnx}
+    files = {_WEIGHTS: _pack(weights), _ONNX: onnx}
+    more: dict[str, Any] = {_ROUNDED: True} if rounded else {}
+    if small_model is not None:
+        assert isinstance(small_model.predict, DenseNetwork)
+        files[_SMALL_WEIGHTS] = _pack(small_model.predict.weights)
+        more[_SMALL_MODEL] = to_json(small_model.settings)
     rest = settings_to_json(settings)
     image = rest.pop("pileup")
     description = {
@@ -215,7 +226,7 @@ def save_bundle(
         "settings": rest,
         "training": training,
         "sha256": {name: _digest(packed) for name, packed in files.items()},
-        **({_ROUNDED: True} if rounded else {}),
+        **more,
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -265,7 +276,8 @@ def load_bundle(path: str | Path = DEFAULT_MODEL) -> Bundle:
     path = Path(path)
     _check_kind(path)
     try:
-        fields = json.loads((path / _DESCRIPTION).read_text("utf-8"))
+        description = (path / _DESCRIPTION).read_bytes()
+        fields = json.loads(description)
         _check_fields(path / _DESCRIPTION, fields)
         files = {name: (path / name).read_bytes() for name in fields["sha256"]}
     except (OSError, ValueError) as error:
@@ -281,10 +293,28 @@ def load_bundle(path: str | Path = DEFAULT_MODEL) -> Bundle:
         settings=settings,
         training=fields["training"],
         weights=_unpack(path / _WEIGHTS, files[_WEIGHTS]),
-        sha256=fields["sha256"][_WEIGHTS],
+        sha256=_digest(description),
         rounded=fields.get(_ROUNDED, False),
         onnx=files.get(_ONNX),
+        small_model=_small_model(path, fields, files),
     )
+
+
+def _small_model(
+    path: Path, fields: Mapping[str, Any], files: Mapping[str, bytes]
+) -> SmallModel | None:
+    """The small model, if the bundle has one."""
+    if _SMALL_MODEL not in fields:
+        return None
+    weights = _unpack(path / _SMALL_WEIGHTS, files[_SMALL_WEIGHTS])
+    try:
+        settings = from_json(SmallModelSettings, fields[_SMALL_MODEL], _SMALL_MODEL)
+        network = DenseNetwork(weights)
+    except ValueError as error:
+        _refuse(path / _DESCRIPTION, str(error))
+    if len(weights[-1]) != len(CLASSES):
+        _refuse(path / _SMALL_WEIGHTS, f"its last layer has not {len(CLASSES)} values")
+    return SmallModel(network, settings)
 
 
 def _digest(packed: bytes) -> str:
@@ -336,14 +366,15 @@ def _check_fields(path: Path, fields: Any) -> None:
         )
     if fields["version"] == 1 and isinstance(fields.get("sha256"), str):
         fields["sha256"] = {_WEIGHTS: fields["sha256"]}
-    if _ROUNDED in fields:
-        kinds[_ROUNDED] = bool
+    optional = {_ROUNDED: bool, _SMALL_MODEL: dict}
+    kinds |= {name: kind for name, kind in optional.items() if name in fields}
     for name, kind in kinds.items():
         if not isinstance(fields.get(name), kind):
             _refuse(path, f"'{name}' is missing or not a {kind.__name__}")
     if unknown := sorted(set(fields) - set(kinds)):
         _refuse(path, f"unknown field '{unknown[0]}'")
     files = {_WEIGHTS} if fields["version"] == 1 else {_WEIGHTS, _ONNX}
+    files |= {_SMALL_WEIGHTS} if _SMALL_MODEL in fields else set()
     if set(fields["sha256"]) != files:
         _refuse(path, "'sha256' does not name the bundle's files")
     if fields["architecture"] not in networks.ARCHITECTURES:
@@ -366,8 +397,16 @@ def _settings(path: Path, fields: dict[str, Any]) -> ExampleSettings:
     return settings
 
 
+def _pack(weights: Sequence[NDArray[np.float32]]) -> bytes:
+    """Arrays as an archive, named by their order."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {f"{i:03d}": np.asarray(w, "<f4") for i, w in enumerate(weights)}
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
 def _unpack(path: Path, packed: bytes) -> tuple[NDArray[np.float32], ...]:
-    """The arrays of weights.npz in the order of their names."""
+    """The arrays of such an archive, in the order of their names."""
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             weights = [arrays[name] for name in sorted(arrays.files)]

@@ -72,12 +72,17 @@ class SmallModelSettings:
     min_gq_snps, min_gq_indels : float
         Smallest Phred-scaled quality of an answer that stands, for sets of
         single bases at a REF of one, and for all others.
+    max_depth : int
+        Deepest site (``total_depth``) of which it is asked: what a network says
+        of numbers larger than those it was trained on means nothing.
     """
 
     min_gq_snps: float = 20.0
     min_gq_indels: float = 28.0
+    max_depth: int = 1_000_000
 
     def __post_init__(self) -> None:
+        check_range("max_depth", self.max_depth, 0, 1_000_000)
         check_range("min_gq_snps", self.min_gq_snps, 0, 100)
         check_range("min_gq_indels", self.min_gq_indels, 0, 100)
 
@@ -158,12 +163,30 @@ def answer(
     """
     rows = features(candidates, reads, plan)
     probabilities = model.predict(rows) if len(rows) else np.empty((0, 3), np.float32)
-    best = probabilities.max(axis=1).astype(np.float64)
-    quality = -10 * np.log10(1 - np.minimum(best, MAX_PROBABILITY))
-    is_snp = rows[:, FEATURES.index("is_snp")] == 1
-    settings = model.settings
-    sure = quality >= np.where(is_snp, settings.min_gq_snps, settings.min_gq_indels)
+    sure = is_sure(rows, probabilities, model.settings)
     return Answers(plan, probabilities).where(sure), plan.where(~sure)
+
+
+def is_sure(
+    rows: NDArray[np.int32], probabilities: NDArray[np.float32], settings: SmallModelSettings
+) -> NDArray[np.bool_]:
+    """Which answers stand, bool [n], of features, int32 [n, 70], and float32 [n, 3]."""
+    limit = np.where(column(rows, "is_snp") == 1, settings.min_gq_snps, settings.min_gq_indels)
+    asked = column(rows, "total_depth") <= settings.max_depth
+    sure: NDArray[np.bool_] = asked & (quality(probabilities) >= limit)
+    return sure
+
+
+def quality(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Phred-scaled quality of the likeliest class, float64 [n], of float32 [n, classes]."""
+    best = probabilities.max(axis=1).astype(np.float64)
+    phred: NDArray[np.float64] = -10 * np.log10(1 - np.minimum(best, MAX_PROBABILITY))
+    return phred
+
+
+def column(rows: NDArray[np.int32], feature: str) -> NDArray[np.int32]:
+    """One of the `FEATURES` of all rows."""
+    return rows[:, FEATURES.index(feature)]
 
 
 class DenseNetwork:
@@ -173,6 +196,10 @@ class DenseNetwork:
     ----------
     weights : sequence of float32 arrays
         Kernel [in, out] and bias [out] of each layer in turn.
+
+    Attributes
+    ----------
+    weights : tuple of float32 arrays
 
     Raises
     ------
@@ -186,6 +213,7 @@ class DenseNetwork:
     """
 
     def __init__(self, weights: Sequence[NDArray[np.float32]]) -> None:
+        self.weights = tuple(weights)
         self._layers = []
         width = len(FEATURES)
         for kernel, bias in zip(weights[::2], weights[1::2], strict=True):

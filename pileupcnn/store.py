@@ -17,6 +17,8 @@ its ``n`` images, in genome order:
 ``start.npy``    int64 [n]     start of the candidate, 0-based
 ``alts.npy``     int8 [n, 2]   indices among the candidate's ALT alleles of those
                                in the image; the second is -1 if it shows one
+``features.npy`` int32 [n, 70] what `small_model.FEATURES` names; not there if the images
+                               came without reads
 ``run.json``     ``format``, ``version``, ``signature``, ``name``, ``contigs``,
                  ``settings`` (reading, candidates and image geometry),
                  ``images``, ``labels`` (how many images of each)
@@ -54,9 +56,13 @@ from pileupcnn.model import (
     to_json,
 )
 from pileupcnn.pileup import PileupSpec
+from pileupcnn.small_model import FEATURES
 
 FORMAT = "pileupcnn-store"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+FEATURES_COLUMN = "features"
+"""The column that only images drawn from reads have."""
 
 _COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     "label": (np.int8, ()),
@@ -64,6 +70,7 @@ _COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     "contig": (np.int32, ()),
     "start": (np.int64, ()),
     "alts": (np.int8, (2,)),
+    FEATURES_COLUMN: (np.int32, (len(FEATURES),)),
 }
 """The files with one entry an image: type and shape of an entry."""
 
@@ -78,7 +85,8 @@ class LabelledImages:
     length : int64 [n]
         Rows of each image.
     columns : dict of arrays
-        ``label``, ``type``, ``contig``, ``start``, ``alts``, each [n, ...].
+        ``label``, ``type``, ``contig``, ``start``, ``alts`` and, if there were
+        reads, ``features``, each [n, ...].
     """
 
     rows: NDArray[np.uint8]
@@ -200,6 +208,8 @@ class RunWriter:
         self._rows.close()
         np.save(self._temporary / "offset.npy", offset)
         for column, (dtype, shape) in _COLUMNS.items():
+            if column == FEATURES_COLUMN and not self._columns[column]:
+                continue
             values = np.concatenate([np.empty((0, *shape), dtype), *self._columns[column]])
             np.save(self._temporary / f"{column}.npy", values.astype(dtype))
             if column == "label":
@@ -360,6 +370,21 @@ class PackedStore:
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError, EOFError) as error:
             raise self._damage(f"{run.directory}/{name}.npy", error) from error
+
+    def features(self, images: NDArray[np.int64]) -> NDArray[np.int32] | None:
+        """What `small_model.FEATURES` names of images, by number; int32 [k, 70].
+
+        None if some run came without.
+        """
+        names = [run.directory for run in self.runs]
+        if not all((self.path / name / f"{FEATURES_COLUMN}.npy").exists() for name in names):
+            return None
+        found = np.empty((len(images), len(FEATURES)), np.int32)
+        runs = self.run[images]
+        for index, run in enumerate(self.runs):
+            chosen = runs == index
+            found[chosen] = self._map(run, FEATURES_COLUMN)[images[chosen] - self._base[index]]
+        return found
 
     def gather(
         self, images: NDArray[np.int64], out: NDArray[np.uint8] | None = None

@@ -12,24 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pileupcnn import networks
+from pileupcnn.augment import Augmentation, Augmenter
+from pileupcnn.calibration import Scaling, fit_scaling, softmax
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.labels import INDEL, SNP
-from pileupcnn.model import CLASSES, Bundle, save_bundle, settings_to_json
+from pileupcnn.model import CLASSES, Bundle, load_bundle, save_bundle, settings_to_json
 from pileupcnn.onnx_export import to_onnx
 from pileupcnn.store import PackedStore
-
-if TYPE_CHECKING:
-    import keras
-
-THIN_FROM = 24
-"""Reads in an image from which on it may be thinned: fewer could lose a variant's last."""
+from pileupcnn.train_small import Described, SmallFitSettings, fit_small_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +46,13 @@ class FitSettings:
     ema_momentum : float
         Of the running average of the weights, which is what is validated and
         kept.
-    thin_reads : float
-        Share of the training images with 24 reads or more that are shown with
-        a random half to all of their reads, as at a lower depth.
+    augmentation : Augmentation
+        How training images are changed.
     patience : int
         Epochs without a smaller validation loss after which training stops.
     seed : int
+    small_model : SmallFitSettings
+        How the small model is trained, after the network.
     """
 
     architecture: str = "strided"
@@ -63,9 +61,10 @@ class FitSettings:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     ema_momentum: float = 0.99
-    thin_reads: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
     patience: int = 5
     seed: int = 1
+    small_model: SmallFitSettings = field(default_factory=SmallFitSettings)
 
 
 @dataclass(slots=True)
@@ -134,7 +133,8 @@ def fit(
     InputError
         If the images are of one class only, or none validate.
     OptionError
-        If `output` holds the state of another training.
+        If `output` holds the state of another training, or these images cannot
+        be changed as `settings` want it.
     OutputError
         If `output` cannot be written.
     """
@@ -155,11 +155,13 @@ def fit(
         loss = trainer.run_epoch(progress.epoch)
         progress.epoch += 1
         with trainer.averaged():
-            figures = validate(trainer.network, store, validation, settings.batch_size)
+            logits = trainer.logits(validation)
+            figures = figures_of(logits, store.label[validation], store.type[validation])
             progress.history.append({"epoch": progress.epoch, "training_loss": loss, **figures})
             tqdm.write(_sentence(progress.history[-1], settings.epochs), file=sys.stderr)
             if figures["loss"] < progress.best_loss:
                 progress.best_loss, progress.best_epoch = figures["loss"], progress.epoch
+                scaling = trainer.calibrate(logits, validation)
                 save_bundle(
                     bundle,
                     name=name,
@@ -167,7 +169,8 @@ def fit(
                     settings=store.settings,
                     weights=trainer.network.get_weights(),
                     onnx=to_onnx(trainer.network),
-                    training=_describe(store, training, validation, settings, progress),
+                    training=_describe(store, training, validation, settings, progress)
+                    | {"calibration": dataclasses.asdict(scaling)},
                 )
         trainer.save(checkpoint, signature, progress)
     if not bundle.exists():
@@ -175,7 +178,50 @@ def fit(
             f"{output}: no epoch gave a finite validation loss, so there is no model; remove "
             f"{checkpoint} and train with a smaller --learning-rate"
         )
+    _add_small_model(bundle, store, training, validation, settings)
     return bundle
+
+
+def _add_small_model(
+    path: Path,
+    store: PackedStore,
+    training: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    settings: FitSettings,
+) -> None:
+    """Give a bundle its small model, if the images came with what that needs."""
+    bundle = load_bundle(path)
+    learned, held_out = store.features(training), store.features(validation)
+    if bundle.small_model is not None or learned is None or held_out is None:
+        return
+    network = bundle.network()
+    batches = store.batches(validation, settings.batch_size)
+    found = np.concatenate([network.predict_on_batch(batch).argmax(axis=1) for batch, _ in batches])
+    weight = np.array([run.weight for run in store.runs])[store.run[training]]
+    small_model, figures = fit_small_model(
+        Described(learned, store.label[training]),
+        weight,
+        Described(held_out, store.label[validation]),
+        found,
+        settings.small_model,
+        len(CLASSES),
+    )
+    tqdm.write(
+        f"small model: sure of {figures['sure']:.1%} of the validation images, wrong there "
+        f"{figures['wrong_where_sure']} times (the network {figures['network_wrong_there']})",
+        file=sys.stderr,
+    )
+    assert bundle.onnx is not None
+    save_bundle(
+        path,
+        name=bundle.name,
+        architecture=bundle.architecture,
+        settings=bundle.settings,
+        weights=bundle.weights,
+        onnx=bundle.onnx,
+        training=bundle.training | {"small_model": figures},
+        small_model=small_model,
+    )
 
 
 def _check_classes(
@@ -242,10 +288,17 @@ def _sentence(figures: dict[str, Any], epochs: int) -> str:
     )
 
 
-def validate(
-    network: keras.Model, store: PackedStore, images: NDArray[np.int64], batch_size: int
+def figures_of(
+    logits: NDArray[np.float32], label: NDArray[np.int8], kind: NDArray[np.uint8]
 ) -> dict[str, Any]:
-    """Figures of a network on images of a store.
+    """Figures of a network's answers.
+
+    Parameters
+    ----------
+    logits : float32 [n, classes]
+    label : int8 [n]
+    kind : uint8 [n]
+        `labels.SNP` or `labels.INDEL`.
 
     Returns
     -------
@@ -253,12 +306,9 @@ def validate(
         ``loss`` (mean cross-entropy, nats), ``accuracy`` (share), ``errors``: for
         "SNP" and "indel" the number of wrong images of each true class.
     """
-    probabilities = np.concatenate(
-        [network.predict_on_batch(batch) for batch, _ in store.batches(images, batch_size)]
-    )
-    label, kind = store.label[images].astype(np.int64), store.type[images]
-    likelihood = probabilities[np.arange(len(label)), label].astype(np.float64)
-    wrong = probabilities.argmax(axis=1) != label
+    label = label.astype(np.int64)
+    likelihood = softmax(logits)[np.arange(len(label)), label]
+    wrong = logits.argmax(axis=1) != label
     errors = {
         text: dict(
             zip(
@@ -290,6 +340,7 @@ class _Trainer:
 
         self._store, self._images, self._settings = store, images, settings
         self._weight = np.array([run.weight for run in store.runs])[store.run[images]]
+        self._augment = Augmenter(settings.augmentation, store.spec, store.settings.candidates)
         self._steps = max(1, round(float(self._weight.sum()) / settings.batch_size))
         keras.utils.set_random_seed(settings.seed)
         self.network = (
@@ -323,7 +374,7 @@ class _Trainer:
     def run_epoch(self, epoch: int) -> float:
         """Train for one epoch (from 0); returns the mean loss.
 
-        Order and thinning depend on seed and epoch only, so a resumed training
+        Order and changes depend on seed and epoch only, so a resumed training
         sees the same images.
         """
         rng = np.random.default_rng([self._settings.seed, epoch])
@@ -341,23 +392,24 @@ class _Trainer:
             unit="batch",
             disable=None,
         ):
-            if self._settings.thin_reads:
-                self._thin(images, numbers, rng)
+            self._augment(images, self._store.length[numbers], self._store.type[numbers], rng)
             total += float(self._model.train_on_batch(images, self._store.label[numbers]))
         return total / self._steps
 
-    def _thin(
-        self, images: NDArray[np.uint8], numbers: NDArray[np.int64], rng: np.random.Generator
-    ) -> None:
-        """Take a random half to all of the reads of some images, in place."""
-        top = self._store.spec.reference_rows
-        chosen = np.flatnonzero(rng.random(len(images)) < self._settings.thin_reads)
-        for index, rows in zip(chosen, self._store.length[numbers[chosen]], strict=True):
-            reads = images[index, top:rows]
-            if len(reads) >= THIN_FROM:
-                kept = reads[rng.random(len(reads)) < rng.uniform(0.5, 1.0)]
-                reads[: len(kept)] = kept
-                reads[len(kept) :] = 0
+    def logits(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What the network says of images of the store, by number; float32 [n, classes]."""
+        batches = self._store.batches(images, self._settings.batch_size)
+        return np.concatenate([self._model.predict_on_batch(batch) for batch, _ in batches])
+
+    def calibrate(self, logits: NDArray[np.float32], images: NDArray[np.int64]) -> Scaling:
+        """Scale the network's logits so that those of held-out images are calibrated.
+
+        To be called within `averaged`, which takes it back.
+        """
+        scaling = fit_scaling(logits, self._store.label[images])
+        layer = self.network.get_layer("logits")
+        layer.set_weights(scaling.fold(*layer.get_weights()))
+        return scaling
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ SHARED = Path(os.environ.get("PILEUPCNN_SHARED", ROOT.parent / "shared"))
 
 APT_PACKAGES = {
     "bcftools": "bcftools",
+    "bwa": "bwa",
     "freebayes": "freebayes",
     "samtools": "samtools",
 }

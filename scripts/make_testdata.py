@@ -21,8 +21,8 @@ import numpy as np
 import pysam
 
 from pileupcnn.simulate.donor import DonorSettings
+from pileupcnn.simulate.library import SequencingSettings
 from pileupcnn.simulate.population import PopulationSettings
-from pileupcnn.simulate.reads import SequencingSettings
 from pileupcnn.simulate.run import Simulation, simulate
 
 SEED = 8_128_005

@@ -110,7 +110,7 @@ def test_what_was_saved_is_loaded(sound: Path, weights: list[np.ndarray]) -> Non
     assert all(map(np.array_equal, bundle.weights, weights))
     assert all(map(np.array_equal, bundle.network().get_weights(), weights))
     assert bundle.onnx == (sound / "model.onnx").read_bytes()
-    assert bundle.sha256 == hashlib.sha256((sound / "weights.npz").read_bytes()).hexdigest()
+    assert bundle.sha256 == hashlib.sha256((sound / "model.json").read_bytes()).hexdigest()
     assert json.loads((sound / "model.json").read_text())["settings"]["realign"] is False
 
 
@@ -290,7 +290,7 @@ def test_bundles_of_version_1_are_read(path: Path) -> None:
     edit(path, lambda f: f.update(version=1, sha256=f["sha256"]["weights.npz"]))
     bundle = load_bundle(path)
     assert bundle.onnx is None
-    assert bundle.sha256 == hashlib.sha256((path / "weights.npz").read_bytes()).hexdigest()
+    assert bundle.sha256 == hashlib.sha256((path / "model.json").read_bytes()).hexdigest()
     edit(path, lambda f: f.update(sha256="0" * 64))
     with pytest.raises(ModelError, match="checksum"):
         load_bundle(path)

@@ -29,7 +29,10 @@ COMMANDS = (
     "postprocess-variants",
     "workflow",
     "train",
+    "profile",
     "simulate",
+    "plant",
+    "evaluate",
 )
 """Each is the function of that name in the module of that name, with _ for -."""
 

@@ -423,11 +423,11 @@ def parse_task(text: str) -> tuple[int, int]:
 
 
 @contextmanager
-def progress_bar(*, show: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, told base pairs done and in all."""
+def progress_bar(*, show: bool, unit: str = "bp") -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, told base pairs (or other units) done and in all."""
     from tqdm import tqdm
 
-    with tqdm(unit="bp", unit_scale=True, disable=not show, smoothing=0.05) as bar:
+    with tqdm(unit=unit, unit_scale=True, disable=not show, smoothing=0.05) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -95,6 +95,7 @@ def run_make_examples(
     from pileupcnn.classifiers import load_model
     from pileupcnn.errors import OptionError
     from pileupcnn.labels import DEFAULT_SCHEME
+    from pileupcnn.simulate.run import refuse_scoring
     from pileupcnn.stages.make_examples import ExampleRun
 
     outputs = {"--examples": examples, "--candidates": candidates, "--gvcf": gvcf}
@@ -114,6 +115,8 @@ def run_make_examples(
     confidence = common.reference_confidence(gvcf, gvcf_gq_binsize, haploid)
     known, wanted = None, inputs.regions
     if truth is not None and confident is not None:
+        for path in reads:
+            refuse_scoring(path)
         known, wanted = _labelled(
             Path(truth), Path(confident), inputs, settings.reads.partition_size
         )

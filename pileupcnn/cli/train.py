@@ -68,6 +68,20 @@ if TYPE_CHECKING:
     help="Share of the images shown with a random part of their reads.",
 )
 @click.option(
+    "--flip-strands",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the images shown with forward and reverse reads exchanged.",
+)
+@click.option(
+    "--bin-qualities",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the images shown with base qualities binned as by another machine.",
+)
+@click.option(
     "--patience",
     type=click.IntRange(1),
     default=5,
@@ -103,6 +117,8 @@ def run_train(
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     thin_reads: float = 0.0,
+    flip_strands: float = 0.0,
+    bin_qualities: float = 0.0,
     patience: int = 5,
     seed: int = 1,
     threads: int = 1,
@@ -120,11 +136,13 @@ def run_train(
     PileupCNNError
         If options do not go together, or an input or output cannot be used.
     """
+    from pileupcnn.augment import Augmentation
     from pileupcnn.datasets import draw_store, pack_examples, read_runs
     from pileupcnn.errors import OptionError
     from pileupcnn.labels import DEFAULT_SCHEME
     from pileupcnn.model import load_bundle
     from pileupcnn.networks import ARCHITECTURES, require_training_packages
+    from pileupcnn.simulate.run import refuse_scoring
     from pileupcnn.store import PackedStore
     from pileupcnn.train import FitSettings, fit
 
@@ -151,7 +169,10 @@ def run_train(
         settings = (
             start.settings if start is not None else _settings(height, width, realign is not False)
         )
-        images = draw_store(read_runs(data), store, settings, threads, labeler or DEFAULT_SCHEME)
+        runs = read_runs(data)
+        for run in runs:
+            refuse_scoring(run.reads)
+        images = draw_store(runs, store, settings, threads, labeler or DEFAULT_SCHEME)
     elif height or width or realign is not None:
         raise OptionError(
             "--height, --width and --realign are for drawing; give --data or leave them out"
@@ -168,7 +189,7 @@ def run_train(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        thin_reads=thin_reads,
+        augmentation=Augmentation(thin_reads, flip_strands, bin_qualities),
         patience=patience,
         seed=seed,
     )

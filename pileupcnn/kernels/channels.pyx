@@ -4,6 +4,8 @@ Values are shares of 254, computed in float32 and truncated in the order in
 which DeepVariant does it: a percentage is truncated first, and its share again.
 """
 
+import numpy as np
+
 from libc.math cimport log10
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
@@ -37,6 +39,12 @@ cdef enum:
     MAX_HOMOPOLYMER = 30
     MAX_MODIFICATION = 255
 
+STRAND_VALUES = (FORWARD_STRAND, REVERSE_STRAND)
+"""Of pixels of forward and of reverse reads."""
+
+SUPPORTS_VALUE = SUPPORTS
+"""Of pixels of reads that support an ALT of the image."""
+
 cdef float _MIN_ALLELE_FREQUENCY = <float>MIN_ALLELE_FREQUENCY
 cdef float _LOG_MIN_ALLELE_FREQUENCY = <float>log10(_MIN_ALLELE_FREQUENCY)
 
@@ -57,6 +65,11 @@ BASE_COLOUR[<int>b'A'], BASE_COLOUR[<int>b'G'] = 250, 180
 BASE_COLOUR[<int>b'T'], BASE_COLOUR[<int>b'C'] = 100, 30
 for _i in range(256):
     QUALITY_COLOUR[_i] = scaled(_i, MAX_BASE_QUALITY)
+
+
+def quality_values():
+    """Pixels of base qualities from 0 to 255; uint8 [256]."""
+    return np.array([QUALITY_COLOUR[quality] for quality in range(256)], dtype=np.uint8)
 
 
 cdef Layers layers_of(const int32_t[::1] channels):

@@ -7,12 +7,18 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pysam
 
 from pileupcnn.errors import InputError, OutputError
+
+FAR = 1_000
+"""bp from where a read is known to belong, beyond which it has been misplaced."""
+
+Progress = Callable[[int, int], None]
+"""Told what is done, and all there is to do."""
 
 
 def require_bwa() -> None:
@@ -64,10 +70,19 @@ def index_reference(reference: Path, cache: Path) -> Path:
 
 
 def align(
-    fastq: Iterable[bytes], prefix: Path, output: Path, sample: str, threads: int, scratch: Path
+    fastq: Iterable[bytes],
+    prefix: Path,
+    output: Path,
+    sample: str,
+    threads: int,
+    scratch: Path,
+    progress: Progress = lambda done, total: None,
 ) -> None:
     """Map interleaved read pairs; write a sorted BAM and its index.
 
+    Of a read whose comment holds ``mq:i:`` the mapping quality becomes that
+    number, and of one with ``mp:i:`` nothing is written if its 1-based position
+    is further than `FAR` from it. Reads without their mate are mapped alone.
     The BAM has no @PG lines, and does not depend on `threads`.
 
     Parameters
@@ -83,14 +98,29 @@ def align(
     threads : int
     scratch : Path
         Folder for intermediate files.
+    progress : function of two ints
+        Told reads mapped, and in all.
     """
     reads, mapped = scratch / "reads.fq", scratch / "reads.sam"
+    total = 0
     with open(reads, "wb") as out:
-        out.writelines(fastq)
+        for text in fastq:
+            out.write(text)
+            total += text.count(b"\n") // 4
     # a fixed -K makes batches, and so insert-size estimates, independent of -t
     group = f"@RG\\tID:{sample}\\tSM:{sample}\\tLB:{sample}\\tPL:ILLUMINA"
-    command = ["bwa", "mem", "-t", str(threads), "-K", "10000000", "-p", "-R", group]
-    _run([*command, str(prefix), str(reads)], mapped)
+    command = ["bwa", "mem", "-t", str(threads), "-K", "10000000", "-C", "-p", "-R", group]
+    with open(mapped, "wb") as sam:
+        done = 0
+        for line in _lines([*command, str(prefix), str(reads)]):
+            kept = _apply_comment(line)
+            if kept:
+                sam.write(kept)
+            if not line.startswith(b"@"):
+                done += 1
+                if done % 10_000 == 0:
+                    progress(min(done, total), total)
+    progress(total, total)
     reads.unlink()
     temporary = scratch / "sort"
     pysam.samtools.sort(
@@ -100,20 +130,37 @@ def align(
     pysam.samtools.index(str(output))
 
 
-def _run(command: list[str], mapped: Path | None = None) -> None:
-    """Run bwa; its SAM goes to `mapped` without @PG lines, which hold paths."""
+def _apply_comment(line: bytes) -> bytes:
+    """A line of SAM as its read's comment wants it; empty if it is not to be written."""
+    if line.startswith(b"@"):
+        # @PG lines hold paths
+        return b"" if line.startswith(b"@PG") else line
+    at = line.rfind(b"\tmq:i:")
+    if at < 0:
+        return line
+    quality, *place = line[at + 6 :].split(b"\tmp:i:")
+    name, flag, contig, position, mapped, rest = line[:at].split(b"\t", 5)
+    if contig != b"*" and not int(flag) & pysam.FUNMAP:
+        if place and abs(int(place[0]) - int(position)) > FAR:
+            return b""
+        mapped = quality.strip()
+    return b"\t".join((name, flag, contig, position, mapped, rest)) + b"\n"
+
+
+def _run(command: list[str]) -> None:
+    """Run a program for its files."""
+    for _ in _lines(command):
+        pass
+
+
+def _lines(command: list[str]) -> Iterator[bytes]:
+    """Run bwa; the lines that it writes."""
     with (
         tempfile.TemporaryFile() as log,
-        open(mapped or os.devnull, "wb") as sam,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
     ):
         assert process.stdout is not None
-        for line in process.stdout:
-            if not line.startswith(b"@PG"):
-                sam.write(line)
-            if not line.startswith(b"@"):
-                break
-        shutil.copyfileobj(process.stdout, sam, 1 << 20)
+        yield from process.stdout
         if process.wait():
             log.seek(0)
             last = (log.read().decode(errors="replace").strip() or "no message").splitlines()[-1]

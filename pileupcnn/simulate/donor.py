@@ -19,9 +19,14 @@ from pileupcnn.vcf import TruthReader
 HELD_OUT = (
     Region("chr20", 4_990_000, 6_010_000),
     Region("chr20", 6_990_000, 8_010_000),
+    Region("chr20", 10_000_000, 10_100_000),
     Region("chr21", 16_700_000, 16_800_000),
+    Region("20", 20_525_000, 20_605_000),
 )
-"""GRCh38 regions that models are judged on: no training donor covers them."""
+"""Regions that models are judged on: no training donor covers them.
+
+Of GRCh38, but for the real reads of chr20:10.0-10.1 Mb (hg19) and 20:20.5 Mb (b37).
+"""
 
 EDGE = 1_000
 """bp at both ends of a region that are not confident: reads are missing there."""
@@ -49,11 +54,14 @@ class DonorSettings:
     duplications : int
         Segments of which the donor has a diverged second copy that the
         reference lacks.
+    contamination : float
+        Share of the reads that are another, invented person's.
     """
 
     truth: Path | None = None
     population: PopulationSettings | None = field(default_factory=PopulationSettings)
     duplications: int = 0
+    contamination: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +77,15 @@ class Segment:
         By position, not overlapping.
     haplotypes : two uint8 arrays
         ASCII sequences with the variants applied.
+    contaminants : two uint8 arrays, or none
+        Those of the person whose reads contaminate the donor's.
     """
 
     region: Region
     bases: bytes
     variants: list[DonorVariant]
     haplotypes: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    contaminants: tuple[NDArray[np.uint8], ...] = ()
 
     def confident(self) -> list[Region]:
         """The region less `EDGE` bp at both ends and less runs of N."""
@@ -91,10 +102,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """All segments, and the second copies of duplicated ones (uint8 arrays)."""
+    """All segments, the second copies of duplicated ones (uint8 arrays), foreign reads' share."""
 
     segments: list[Segment]
     copies: list[NDArray[np.uint8]]
+    contamination: float = 0.0
 
 
 def subtract(regions: Iterable[Region], holes: Sequence[Region]) -> list[Region]:
@@ -145,14 +157,27 @@ def make_donor(
         variants = _draw_variants(region, bases, settings, rng)
         sequence = _resolve_iupac(bases, rng)
         haplotypes = (apply(sequence, variants, region, 0), apply(sequence, variants, region, 1))
-        segments.append(Segment(region, bases, variants, haplotypes))
+        contaminants: tuple[NDArray[np.uint8], ...] = ()
+        if settings.contamination > 0:
+            other = _other_person(region, bases, settings, rng)
+            contaminants = (apply(sequence, other, region, 0), apply(sequence, other, region, 1))
+        segments.append(Segment(region, bases, variants, haplotypes, contaminants))
     if not segments:
         raise OptionError(
             f"no region holds {2 * EDGE:,} known bases outside the held-out regions; give "
             "longer --regions, or --no-mask if the reference is not GRCh38"
         )
     copies = [_copy(segments, rng) for _ in range(settings.duplications)]
-    return Donor(segments, copies)
+    return Donor(segments, copies, settings.contamination)
+
+
+def _other_person(
+    region: Region, bases: bytes, settings: DonorSettings, rng: np.random.Generator
+) -> list[DonorVariant]:
+    """Variants of somebody unrelated."""
+    population = settings.population or PopulationSettings()
+    invented = invent(region, bases, population, np.zeros(len(bases), bool), rng)
+    return settle(invented, bases, region)
 
 
 def _draw_variants(

@@ -46,8 +46,12 @@ class PopulationSettings:
         Heterozygous per homozygous variants.
     cluster_share : float
         Chance of a SNP to bring a second one within a few dozen bp.
+    mnp_share : float
+        Chance of a SNP to be the first of two or three neighbours that changed
+        together: each is a variant of its own, on the same haplotype.
     two_alt_indels, two_alt_snps : float
-        Share of repeat indels, and of SNPs, with a different ALT on each haplotype.
+        Share of repeat indels, and of SNPs, with a different ALT on each
+        haplotype. Of repeats of 8 units; longer ones have more, in proportion.
     """
 
     snp_rate: float = 1e-3
@@ -56,6 +60,7 @@ class PopulationSettings:
     repeat_share: float = 0.65
     het_ratio: float = 1.6
     cluster_share: float = 0.1
+    mnp_share: float = 0.015
     two_alt_indels: float = 0.08
     two_alt_snps: float = 0.003
 
@@ -112,6 +117,16 @@ def invent(
         taken[max(0, start - guard) : end + guard] = True
         genotype = _genotype(len(alleles), settings, rng)
         variants.append(DonorVariant(region.contig, region.start + start, alleles, genotype))
+        if change == 0 and len(alleles) == 2 and rng.random() < settings.mnp_share:
+            more = 1 if rng.random() < 0.8 else 2
+            for at in range(start + 1, min(start + 1 + more, len(bases))):
+                if taken[at] or (ref := chr(bases[at])) not in _TRANSITION:
+                    break
+                taken[at] = True
+                others = [base for base in "ACGT" if base != ref]
+                alt = others[int(rng.integers(3))]
+                where = region.start + at
+                variants.append(DonorVariant(region.contig, where, (ref, alt), genotype))
     return variants
 
 
@@ -153,9 +168,10 @@ def _repeat_indels(
         start, period = int(repeats.start[index]), int(repeats.period[index])
         if start == 0:
             continue
-        most = min(int(repeats.units[index]) - 1, MAX_INDEL // period)
+        units = int(repeats.units[index])
+        most = min(units - 1, MAX_INDEL // period)
         changes = [_unit_change(most, period, rng)]
-        if rng.random() < settings.two_alt_indels:
+        if rng.random() < settings.two_alt_indels * max(1, units / 8):
             changes.append(_unit_change(most, period, rng))
         lost = max(0, -min(changes))
         ref = bases[start - 1 : start + lost * period].decode()
@@ -166,8 +182,9 @@ def _repeat_indels(
 
 
 def _unit_change(most: int, period: int, rng: np.random.Generator) -> int:
-    """Units gained or lost: mostly one, losses a little more often."""
-    size = int(rng.geometric(0.7 if period > 1 else 0.75))
+    """Units gained or lost: mostly one, now and then many, losses a little more often."""
+    size = int(rng.geometric(0.7 if period > 1 else 0.75) if rng.random() < 0.9 else 0)
+    size = size or int(rng.geometric(0.3))
     if rng.random() < 0.55:
         return -min(size, most)
     return min(size, MAX_INDEL // period)

@@ -1,4 +1,4 @@
-"""Base qualities of simulated reads: from a real BAM, or a simple profile."""
+"""Base qualities of simulated reads that follow no profile: a real BAM's, or plain ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class QualitySource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ProfileQualities:
+class PlainQualities:
     """Qualities like a HiSeq X's: high, falling with the cycle, read 2 worse.
 
     A read's level wanders around the mean of its cycle as an autoregressive

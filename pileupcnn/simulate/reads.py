@@ -2,143 +2,116 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pileupcnn.kernels.sequencer import Sequencer
 from pileupcnn.simulate.donor import Donor
+from pileupcnn.simulate.library import Library, SequencingSettings, plan_library
+from pileupcnn.simulate.profile import GC_BINS, Profile
 from pileupcnn.simulate.qualities import QualitySource
-from pileupcnn.simulate.repeats import Repeats, find_repeats
+from pileupcnn.simulate.repeats import LEAST_RUN, after_runs, find_repeats
 
 CHUNK = 20_000
 """Fragments simulated at a time."""
 
 _PAD = 64  # spare template for reads that lose bases to slippage
 _BIN = 500  # bp over which coverage is taken as even
-_ACGT = np.frombuffer(b"ACGT", np.uint8)
+_LOW_STRETCH = 1_000  # mean length in bp of stretches of low mapping quality
+_MOTIF = 20  # bases that decide whether a place is prone to a systematic error
 _N = ord("N")
 
 
 @dataclass(frozen=True, slots=True)
-class Stutter:
-    """How the polymerases of a library slip in tandem repeats.
+class Template:
+    """A sequence that reads come from, and what befalls them there.
 
     Attributes
     ----------
-    chance : dict
-        By period: (whole units, chance that a read has slipped), log-linear
-        between the points.
-    loss, double : float
-        Of slips, the share that shortens, and that moves two units.
+    sequence : uint8 [length]
+        ASCII.
+    entered : int32 [2, length]
+        The repeat that a read enters here, by its strand; -1 for none.
+    period : int32 [n]
+        Of each repeat, in bp.
+    slip : float32 [n, 2 MAX_UNITS + 1]
+        As `ErrorTables.slippage`.
+    state, distance : uint8 [2, length]
+        As `after_runs`.
+    least_run : int
+        Bases of a homopolymer that a read must have seen to be disturbed.
+    hot : uint8 [2, length]
+        Share, in 255ths, of each strand's reads with the same error.
     """
-
-    chance: dict[int, tuple[tuple[int, float], ...]]
-    loss: float
-    double: float
-
-
-_LONG_UNITS = ((3, 1e-4), (6, 1e-3), (12, 0.01), (20, 0.03))
-
-PCR_FREE = Stutter(
-    {
-        1: ((4, 2e-4), (5, 5e-4), (10, 0.01), (15, 0.04), (20, 0.08), (30, 0.2)),
-        2: ((3, 2e-4), (5, 1e-3), (10, 0.015), (15, 0.05), (25, 0.12)),
-        3: _LONG_UNITS,
-        4: _LONG_UNITS,
-    },
-    loss=0.65,
-    double=0.1,
-)
-"""A little more than NovaSeq reads of a PCR-free library show."""
-
-PCR = Stutter(
-    {
-        1: ((4, 0.003), (5, 0.011), (7, 0.04), (8, 0.06), (10, 0.12), (12, 0.18), (25, 0.35)),
-        2: ((3, 0.0025), (4, 0.005), (5, 0.015), (7, 0.035), (10, 0.12), (16, 0.2)),
-        3: ((3, 1e-3), (6, 0.01), (12, 0.05)),
-        4: ((3, 1e-3), (6, 0.01), (12, 0.05)),
-    },
-    loss=0.35,
-    double=0.2,
-)
-"""Counted in HiSeq X reads of a library amplified many times (linked reads)."""
-
-# Chance of each wrong base, given an error; rows and columns A, C, G, T.
-# Illumina's errors favour A>C and T>G, and are poor in C>G and G>C.
-_SUBSTITUTION = np.array(
-    [
-        [0.0, 0.50, 0.28, 0.22],
-        [0.40, 0.0, 0.22, 0.38],
-        [0.38, 0.22, 0.0, 0.40],
-        [0.22, 0.28, 0.50, 0.0],
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class SequencingSettings:
-    """How a donor is sequenced.
-
-    Attributes
-    ----------
-    depth : float
-        Mean coverage of both haplotypes together.
-    read_length : int
-        Of both reads, in bp.
-    insert_mean, insert_sd : float
-        Length of fragments in bp: normal, cut at `read_length` and at 4 sd.
-    error_scale : float
-        Factor on the substitution rate of 10^(-Q/10).
-    indel_rate : float
-        Insertions and deletions per base anywhere.
-    wave : float
-        Relative amplitude of the coverage wave.
-    pcr : bool
-        Whether the library was amplified: `PCR`, not `PCR_FREE`.
-    """
-
-    depth: float = 30.0
-    read_length: int = 150
-    insert_mean: float = 450.0
-    insert_sd: float = 100.0
-    error_scale: float = 1.0
-    indel_rate: float = 1e-5
-    wave: float = 0.1
-    pcr: bool = False
-
-    @property
-    def stutter(self) -> Stutter:
-        """How reads slip."""
-        return PCR if self.pcr else PCR_FREE
-
-
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """A sequence that reads come from, and where it slips."""
 
     sequence: NDArray[np.uint8]
-    repeats: Repeats
-    slippage: NDArray[np.float64]
+    entered: NDArray[np.int32]
+    period: NDArray[np.int32]
+    slip: NDArray[np.float32]
+    state: NDArray[np.uint8]
+    distance: NDArray[np.uint8]
+    least_run: int
+    hot: NDArray[np.uint8]
 
 
-def slippage(repeats: Repeats, stutter: Stutter, factor: float) -> NDArray[np.float64]:
-    """Chance that a read across each repeat has slipped, float64 [n]."""
-    chance = np.zeros(len(repeats))
-    for period, points in stutter.chance.items():
-        units, values = zip(*points, strict=True)
-        mine = repeats.period == period
-        chance[mine] = np.exp(np.interp(repeats.units[mine], units, np.log(values)))
-    return np.minimum(chance * factor, 0.5)
+def make_template(sequence: NDArray[np.uint8], library: Library) -> Template:
+    """Find repeats, homopolymers and places prone to errors."""
+    repeats = find_repeats(sequence)
+    slip = library.tables.slippage(repeats)
+    entered = np.full((2, len(sequence)), -1, np.int32)
+    # of two repeats that begin at one place the one that slips more
+    order = np.argsort(slip[:, -2], kind="stable") if len(repeats) else np.empty(0, np.int64)
+    entered[0, repeats.start[order]] = order
+    entered[1, repeats.end[order] - 1] = order
+    if library.tables.first is not None:
+        state, distance = after_runs(sequence)
+    else:
+        state = distance = np.zeros((2, len(sequence)), np.uint8)
+    return Template(
+        sequence,
+        entered,
+        repeats.period.astype(np.int32),
+        slip,
+        state,
+        distance,
+        LEAST_RUN,
+        _hot_places(sequence, library.hot),
+    )
+
+
+def _hot_places(sequence: NDArray[np.uint8], chance: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Places prone to a systematic error, by the motif that is read before them.
+
+    The motif decides, so that both haplotypes agree.
+    """
+    hot = np.zeros((2, len(sequence)), np.uint8)
+    if not chance.any() or len(sequence) <= _MOTIF:
+        return hot
+    # cumulative chance by tenths, as thresholds of a 32-bit hash
+    edges = (np.cumsum(chance) * 2**32).astype(np.uint64)
+    codes = np.searchsorted(np.frombuffer(b"ACGT", np.uint8), sequence).astype(np.uint64) & 3
+    for strand, read in enumerate((codes, 3 - codes[::-1])):
+        motif = np.zeros(len(read) - _MOTIF, np.uint64)
+        for back in range(_MOTIF):
+            motif = motif * 4 + read[back : len(read) - _MOTIF + back]
+        mixed = motif * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+        tenth = np.searchsorted(edges, mixed >> np.uint64(32), side="right")
+        share = np.where(tenth < 10, (tenth * 2 + 1) * 255 // 20, 0).astype(np.uint8)
+        row = np.concatenate((np.zeros(_MOTIF, np.uint8), share))
+        hot[strand] = row[::-1] if strand else row
+    return hot
 
 
 def simulate_fastq(
     donor: Donor,
     settings: SequencingSettings,
-    qualities: QualitySource,
+    qualities: QualitySource | None,
     rng: np.random.Generator,
+    profile: Profile | None = None,
 ) -> Iterator[bytes]:
     """Sequence a donor.
 
@@ -146,198 +119,187 @@ def simulate_fastq(
     a read is a fair coin's throw. A duplicated segment's second copy is
     homozygous half of the time.
 
+    Parameters
+    ----------
+    donor : Donor
+    settings : SequencingSettings
+    qualities : QualitySource or None
+        None with a profile, which has its own.
+    rng : numpy.random.Generator
+    profile : Profile, optional
+
     Yields
     ------
     bytes
         Interleaved FASTQ of at most `CHUNK` read pairs.
     """
-    factor = float(np.exp(rng.uniform(np.log(0.5), np.log(2.0))))
+    library = plan_library(settings, profile, rng)
+    sequencer = Sequencer(library.tables, int(rng.integers(2**63)))
     phase = float(rng.uniform(0, 2 * np.pi))
-    sources = [(h, 0.5) for segment in donor.segments for h in segment.haplotypes]
-    sources += [(copy, 1.0 if rng.random() < 0.5 else 0.5) for copy in donor.copies]
+    sources = []
+    for segment in donor.segments:
+        place = int(rng.integers(2**63))
+        foreign = donor.contamination if segment.contaminants else 0.0
+        sources += [(h, (1 - foreign) / 2, place) for h in segment.haplotypes]
+        sources += [(h, foreign / 2, place) for h in segment.contaminants]
+    for copy in donor.copies:
+        share = 1.0 if rng.random() < 0.5 else 0.5
+        sources.append((copy, share, int(rng.integers(2**63))))
     serial = 0
-    for sequence, share in sources:
-        repeats = find_repeats(sequence)
-        template = _Template(sequence, repeats, slippage(repeats, settings.stutter, factor))
-        start, end = _fragments(sequence, share * settings.depth, phase, settings, rng)
-        for first in range(0, len(start), CHUNK):
-            chunk = slice(first, first + CHUNK)
-            yield _sequence(template, start[chunk], end[chunk], serial, settings, qualities, rng)
-            serial += len(start[chunk])
+    for sequence, share, place in sources:
+        sequencer.take(make_template(sequence, library))
+        weight, low = _landscape(sequence, phase, place, library, rng)
+        fragments = _fragments(sequence, share * settings.depth, weight, library, serial, rng)
+        for first in range(0, len(fragments), CHUNK):
+            chunk = fragments.part(first, first + CHUNK)
+            yield _sequence(sequencer, chunk, low, serial, library, qualities, rng)
+            serial += len(chunk)
 
 
-def _fragments(
+def _landscape(
     sequence: NDArray[np.uint8],
-    depth: float,
     phase: float,
-    settings: SequencingSettings,
+    place: int,
+    library: Library,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw fragments, by position; none whose reads would show an N."""
-    length = settings.read_length
-    room = len(sequence) - 2 * _PAD - length
-    if room <= 0:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    bins = -(-room // _BIN)
-    width = np.minimum(_BIN, room - _BIN * np.arange(bins))
-    weight = _coverage(sequence, bins, phase, settings.wave) * width
-    count = rng.poisson(depth * len(sequence) / (2 * length))
-    at = np.sort(rng.choice(bins, count, p=weight / weight.sum()))
-    start = np.sort(_PAD + at * _BIN + (rng.random(count) * width[at]).astype(np.int64))
-    size = np.rint(rng.normal(settings.insert_mean, settings.insert_sd, count)).astype(np.int64)
-    # rounded up: an insert size that never varies may be a fraction
-    most = math.ceil(settings.insert_mean + 4 * settings.insert_sd)
-    while (wrong := np.flatnonzero((size < length) | (size > most))).size:
-        again = rng.normal(settings.insert_mean, settings.insert_sd, len(wrong))
-        size[wrong] = np.rint(again).astype(np.int64)
-    end = start + size
-    inside = end <= len(sequence) - _PAD
-    start, end = start[inside], end[inside]
-    unknown = np.concatenate(([0], np.cumsum(sequence == _N)))
-    # the pads are read too where a read slips
-    clear = unknown[start + length + _PAD] == unknown[start - _PAD]
-    clear &= unknown[end + _PAD] == unknown[end - length - _PAD]
-    return start[clear], end[clear]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Relative coverage of bins, and the share of their reads that have a low MAPQ.
+
+    Both haplotypes have the same `place`, which seeds what they share.
+    """
+    bins = max(1, -(-(len(sequence) - 2 * _PAD) // _BIN))
+    weight = _coverage(sequence, bins, phase, library)
+    common = np.random.default_rng(place)
+    weight *= np.exp(common.normal(0, library.spread, bins))
+    weight *= np.exp(rng.normal(0, library.imbalance, bins))
+    low = np.zeros(bins)
+    if library.low_mapping_quality > 0:
+        length = _LOW_STRETCH / _BIN
+        # of a stretch's reads 60 % on average
+        begins = common.random(bins) < library.low_mapping_quality / 0.6 / length
+        for at in np.flatnonzero(begins).tolist():
+            low[at : at + int(common.geometric(1 / length))] = common.uniform(0.2, 1)
+    return weight, low
 
 
 def _coverage(
-    sequence: NDArray[np.uint8], bins: int, phase: float, amplitude: float
+    sequence: NDArray[np.uint8], bins: int, phase: float, library: Library
 ) -> NDArray[np.float64]:
-    """Relative coverage of bins: a slow wave, and a loss at extreme GC contents."""
+    """Relative coverage of bins: a slow wave, and what their GC content makes of it."""
     strong = np.concatenate(([0], np.cumsum((sequence == ord("G")) | (sequence == ord("C")))))
     edges = np.minimum(_PAD + _BIN * np.arange(bins + 1), len(sequence))
     content = np.diff(strong[edges]) / np.maximum(np.diff(edges), 1)
     position = _BIN * np.arange(bins)
     wave = np.sin(2 * np.pi * position / 37_000 + phase) + np.sin(position / 2_300 + phase)
-    weight: NDArray[np.float64] = np.exp(-(((content - 0.42) / 0.35) ** 2))
-    return weight * (1 + amplitude * wave / 2)
+    weight: NDArray[np.float64] = np.interp(content, np.linspace(0, 1, GC_BINS), library.gc)
+    return weight * (1 + library.wave * wave / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fragments:
+    """Fragments by position: ends, number of the molecule, read 1 on the right, foreign ends."""
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    molecule: NDArray[np.uint64]
+    flipped: NDArray[np.uint8]
+    foreign: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def part(self, first: int, last: int) -> _Fragments:
+        """Some of them, in order."""
+        return self.chosen(np.arange(first, min(last, len(self))))
+
+    def chosen(self, rows: NDArray[np.int64]) -> _Fragments:
+        """Those with these numbers."""
+        return _Fragments(
+            self.start[rows],
+            self.end[rows],
+            self.molecule[rows],
+            self.flipped[rows],
+            self.foreign[rows],
+        )
+
+
+def _fragments(
+    sequence: NDArray[np.uint8],
+    depth: float,
+    weight: NDArray[np.float64],
+    library: Library,
+    serial: int,
+    rng: np.random.Generator,
+) -> _Fragments:
+    """Draw fragments, by position; none whose reads would show an N."""
+    shortest = int(np.flatnonzero(library.inserts)[0])
+    room = len(sequence) - 2 * _PAD - shortest
+    if room <= 0:
+        none = np.empty(0, np.int64)
+        foreign = np.empty((0, 2, 2), np.int32)
+        return _Fragments(none, none, none.astype(np.uint64), none.astype(np.uint8), foreign)
+    weight = weight[: -(-room // _BIN)]
+    width = np.minimum(_BIN, room - _BIN * np.arange(len(weight)))
+    chance = weight * width
+    count = rng.poisson(depth * len(sequence) / library.bases * (1 - library.duplicate_rate))
+    at = np.sort(rng.choice(len(weight), count, p=chance / chance.sum()))
+    start = np.sort(_PAD + at * _BIN + (rng.random(count) * width[at]).astype(np.int64))
+    size = rng.choice(len(library.inserts), count, p=library.inserts)
+    end = start + size
+    inside = end <= len(sequence) - _PAD
+    start, end = start[inside], end[inside]
+    unknown = np.concatenate(([0], np.cumsum(sequence == _N)))
+    # the pads are read too where a read slips
+    reach = np.minimum(end - start, library.longest) + _PAD
+    clear = unknown[start + reach] == unknown[start - _PAD]
+    clear &= unknown[end + _PAD] == unknown[end - reach]
+    start, end = start[clear], end[clear]
+    count = len(start)
+    foreign = np.zeros((count, 2, 2), np.int32)
+    for last, chances in enumerate(library.foreign):
+        if chances[0] < 1:
+            foreign[:, :, last] = rng.choice(len(chances), (count, 2), p=chances)
+    molecule = serial + np.arange(count, dtype=np.uint64)
+    flipped = (rng.random(count) < 0.5).astype(np.uint8)
+    fragments = _Fragments(start, end, molecule, flipped, foreign)
+    if library.duplicate_rate > 0 and count:
+        rate = library.duplicate_rate / (1 - library.duplicate_rate)
+        again = rng.integers(0, count, rng.poisson(count * rate))
+        fragments = fragments.chosen(np.sort(np.concatenate((np.arange(count), again))))
+    return fragments
 
 
 def _sequence(
-    template: _Template,
-    start: NDArray[np.int64],
-    end: NDArray[np.int64],
+    sequencer: Sequencer,
+    fragments: _Fragments,
+    low: NDArray[np.float64],
     serial: int,
-    settings: SequencingSettings,
-    qualities: QualitySource,
+    library: Library,
+    qualities: QualitySource | None,
     rng: np.random.Generator,
 ) -> bytes:
-    """Read both ends of fragments ``[start, end)``; interleaved FASTQ."""
-    length, count = settings.read_length, len(start)
-    left = _read_bases(template, start, start, False, settings, rng)
-    right = _read_bases(template, end - length, end, True, settings, rng)
-    flipped = rng.random(count) < 0.5
-    rows = []
-    for number, bases in (
-        (1, np.where(flipped[:, None], right, left)),
-        (2, np.where(flipped[:, None], left, right)),
-    ):
-        scores = qualities.draw(number, count, length, rng)
-        _substitute(bases, scores, settings.error_scale, rng)
-        rows.append(_fastq_rows(serial, bases, scores))
-    return np.stack(rows, axis=1).tobytes()
-
-
-def _read_bases(
-    template: _Template,
-    start: NDArray[np.int64],
-    anchor: NDArray[np.int64],
-    reverse: bool,
-    settings: SequencingSettings,
-    rng: np.random.Generator,
-) -> NDArray[np.uint8]:
-    """Bases of reads as the sequencer sees them, with indel errors only.
-
-    Parameters
-    ----------
-    start : int64 [n]
-        Leftmost template position of each read.
-    anchor : int64 [n]
-        Where sequencing begins: the left end, or for `reverse` the right one.
-    """
-    length = settings.read_length
-    bases = template.sequence[start[:, None] + np.arange(length)]
-    for row, edits in _indel_errors(template, start, settings, rng).items():
-        if reverse:
-            low, high = int(anchor[row]) - length - _PAD, int(anchor[row])
-        else:
-            low, high = int(anchor[row]), int(anchor[row]) + length + _PAD
-        text = template.sequence[low:high].tobytes()
-        for at, lost, won in sorted(edits, reverse=True):
-            text = text[: at - low] + won + text[at - low + lost :]
-        if len(text) >= length:
-            text = text[-length:] if reverse else text[:length]
-            bases[row] = np.frombuffer(text, np.uint8)
-    return _COMPLEMENT[bases[:, ::-1]] if reverse else bases
-
-
-_COMPLEMENT = np.arange(256, dtype=np.uint8)
-_COMPLEMENT[_ACGT] = _ACGT[::-1]
-
-
-def _indel_errors(
-    template: _Template,
-    start: NDArray[np.int64],
-    settings: SequencingSettings,
-    rng: np.random.Generator,
-) -> dict[int, list[tuple[int, int, bytes]]]:
-    """Edits by read: template position, bases lost, bases won."""
-    edits: dict[int, list[tuple[int, int, bytes]]] = {}
-    repeats, length = template.repeats, settings.read_length
-    # every pair of a read and a repeat that begins in it
-    low = np.searchsorted(repeats.start, start)
-    each = np.searchsorted(repeats.start, start + length) - low
-    row = np.repeat(np.arange(len(start)), each)
-    repeat = np.arange(len(row)) - np.repeat(np.cumsum(each) - each, each) + np.repeat(low, each)
-    whole = repeats.end[repeat] < start[row] + length
-    slips = np.flatnonzero(whole & (rng.random(len(row)) < template.slippage[repeat]))
-    for i, read in zip(repeat[slips].tolist(), row[slips].tolist(), strict=True):
-        at, period = int(repeats.start[i]), int(repeats.period[i])
-        units = 2 if rng.random() < settings.stutter.double else 1
-        if rng.random() < settings.stutter.loss:
-            edit = (at, units * period, b"")
-        else:
-            edit = (at, 0, template.sequence[at : at + period].tobytes() * units)
-        edits.setdefault(read, []).append(edit)
-    count = rng.poisson(settings.indel_rate * length * len(start))
-    for read in rng.integers(0, len(start), count).tolist() if len(start) else ():
-        at = int(start[read]) + int(rng.integers(1, length - 1))
-        won = b"" if rng.random() < 0.5 else _ACGT[rng.integers(4)].tobytes()
-        edits.setdefault(read, []).append((at, 0 if won else 1, won))
-    return edits
-
-
-def _substitute(
-    bases: NDArray[np.uint8],
-    scores: NDArray[np.uint8],
-    scale: float,
-    rng: np.random.Generator,
-) -> None:
-    """Put substitution errors into `bases` at the rate that `scores` claim."""
-    chance = np.minimum(scale * 10 ** (-np.arange(256) / 10), 0.75).astype(np.float32)
-    row, column = np.nonzero(rng.random(bases.shape, dtype=np.float32) < chance[scores])
-    true = np.searchsorted(_ACGT, bases[row, column])
-    drawn = rng.random(len(row))[:, None]
-    wrong = (drawn > np.cumsum(_SUBSTITUTION, axis=1)[true]).sum(axis=1)
-    bases[row, column] = _ACGT[np.minimum(wrong, 3)]
-
-
-def _fastq_rows(
-    serial: int, bases: NDArray[np.uint8], scores: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """FASTQ records, uint8 [n, bytes of one record]; names of fixed width."""
-    count, length = bases.shape
-    # eight digits, or more where there are more pairs: a name must not come twice
-    size = max(8, len(str(serial + count)))
-    digits = (serial + np.arange(count))[:, None] // 10 ** np.arange(size - 1, -1, -1) % 10
-    rows = np.empty((count, size + 6 + 2 * length), np.uint8)
-    rows[:, 0] = ord("@")
-    rows[:, 1 : size + 1] = digits + ord("0")
-    rows[:, size + 1] = ord("\n")
-    sequence = size + 2
-    rows[:, sequence : sequence + length] = bases
-    separator = sequence + length
-    rows[:, separator : separator + 3] = np.frombuffer(b"\n+\n", np.uint8)
-    rows[:, separator + 3 : separator + 3 + length] = scores + 33
-    rows[:, -1] = ord("\n")
-    return rows
+    """Read both ends of fragments; interleaved FASTQ."""
+    count = len(fragments)
+    length = np.stack(
+        [rng.choice(len(chance), count, p=chance) for chance in library.lengths], axis=1
+    ).astype(np.int32)
+    mapping_quality = np.full(count, -1, np.int16)
+    if low.any():
+        share = low[np.clip((fragments.start - _PAD) // _BIN, 0, len(low) - 1)]
+        hit = rng.random(count) < share
+        mapping_quality[hit] = rng.choice(256, int(hit.sum()), p=library.mapping_qualities)
+    scores = None
+    if qualities is not None:
+        first, second = (qualities.draw(n, count, library.longest, rng) for n in (1, 2))
+        scores = (np.ascontiguousarray(first), np.ascontiguousarray(second))
+    return sequencer.pairs(
+        fragments.start,
+        fragments.end,
+        fragments.flipped,
+        fragments.molecule,
+        length,
+        fragments.foreign,
+        mapping_quality,
+        serial,
+        scores,
+    )

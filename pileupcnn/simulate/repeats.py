@@ -72,3 +72,49 @@ def _of_period(
             simpler = (bases[unit] == bases[unit + shorter]).all(axis=1)
             start, end = start[~simpler], end[~simpler]
     return start, end, np.full(len(start), period)
+
+
+LEAST_RUN = 8
+"""Shortest homopolymer that disturbs what is read after it, in bp."""
+
+AFTER_RUN = 40
+"""Bases after a homopolymer that it disturbs."""
+
+_RUN_EDGES = (12, 16)
+_AFTER_EDGES = (10, 20)
+
+
+def after_runs(
+    bases: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Bases that are read shortly after a long homopolymer.
+
+    Parameters
+    ----------
+    bases : uint8 [length]
+        ASCII, upper case.
+
+    Returns
+    -------
+    state : uint8 [2, length]
+        For reads on the forward and on the reverse strand: 0, or from 1 on three
+        classes of the run's length, and of the distance within these.
+    distance : uint8 [2, length]
+        Bases since the run's end, from 1; 0 where none.
+    """
+    repeats = find_repeats(bases)
+    runs = (repeats.period == 1) & (repeats.end - repeats.start >= LEAST_RUN)
+    start, end = repeats.start[runs], repeats.end[runs]
+    longer = np.searchsorted(_RUN_EDGES, end - start, side="right")
+    state = np.zeros((2, len(bases)), np.uint8)
+    distance = np.zeros((2, len(bases)), np.uint8)
+    for cls in range(len(_RUN_EDGES) + 1):
+        # longer runs and nearer ones last, so that they prevail
+        mine = longer == cls
+        for away in range(AFTER_RUN, 0, -1):
+            place = 1 + 3 * cls + np.searchsorted(_AFTER_EDGES, away - 1, side="right")
+            for strand, at in enumerate((end[mine] - 1 + away, start[mine] - away)):
+                at = at[(at >= 0) & (at < len(bases))]
+                state[strand, at] = place
+                distance[strand, at] = away
+    return state, distance

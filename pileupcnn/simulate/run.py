@@ -6,7 +6,8 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,18 @@ import numpy as np
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.reference import Reference
 from pileupcnn.regions import Region, resolve_regions
-from pileupcnn.simulate.alignment import align, digest, index_reference, require_bwa
+from pileupcnn.simulate.alignment import (
+    Progress,
+    align,
+    digest,
+    index_reference,
+    require_bwa,
+)
 from pileupcnn.simulate.donor import HELD_OUT, Donor, DonorSettings, make_donor, subtract
-from pileupcnn.simulate.qualities import ProfileQualities, QualitySource, sample_qualities
-from pileupcnn.simulate.reads import SequencingSettings, simulate_fastq
+from pileupcnn.simulate.library import READ_LENGTH, SequencingSettings, plan_library
+from pileupcnn.simulate.profile import Profile, find_profile, load_profile
+from pileupcnn.simulate.qualities import PlainQualities, QualitySource, sample_qualities
+from pileupcnn.simulate.reads import simulate_fastq
 from pileupcnn.simulate.variants import write_truth
 
 PARAMETERS = "params.json"
@@ -48,8 +57,10 @@ class Simulation:
         Whether `HELD_OUT` is left out.
     donor : DonorSettings
     sequencing : SequencingSettings
+    profile : str or None
+        As `load_profile` takes it: a library learned from real reads.
     qualities_from : str or None
-        As `sample_qualities` takes it; None for `ProfileQualities`.
+        Without a profile: as `sample_qualities` takes it; None for `PlainQualities`.
     sample : str
     seed : int
     """
@@ -59,43 +70,71 @@ class Simulation:
     mask: bool = True
     donor: DonorSettings = field(default_factory=DonorSettings)
     sequencing: SequencingSettings = field(default_factory=SequencingSettings)
+    profile: str | None = None
     qualities_from: str | None = None
     sample: str = "SIM"
     seed: int = 1
+    for_scoring: bool = False
 
     def covered(self, reference: Reference) -> list[Region]:
         """The regions that the donor covers."""
         regions = resolve_regions(self.regions, reference.lengths)
-        return subtract(regions, HELD_OUT) if self.mask else regions
+        return subtract(regions, HELD_OUT) if self.mask and not self.for_scoring else regions
 
     def parameters(self, regions: Sequence[Region]) -> dict[str, Any]:
         """All of it as JSON; input files by name and content, not by folder."""
         parameters = dataclasses.asdict(self)
-        parameters["reference"] = _identity(self.reference)
+        parameters["reference"] = identity(self.reference)
         parameters["regions"] = [str(region).replace(",", "") for region in regions]
         if self.donor.truth is not None:
-            parameters["donor"]["truth"] = _identity(self.donor.truth)
+            parameters["donor"]["truth"] = identity(self.donor.truth)
         if self.qualities_from is not None:
             parameters["qualities_from"] = Path(self.qualities_from).name
+        if self.profile is not None:
+            parameters["profile"] = identity(find_profile(self.profile))
         return parameters
 
-    def draw(self, reference: Reference) -> tuple[Donor, QualitySource, np.random.Generator]:
-        """The donor, its qualities, and the generator for its reads."""
+    def draw(self, reference: Reference, profile: Profile | None) -> tuple[Donor, Iterator[bytes]]:
+        """The donor, and its reads as FASTQ."""
         variants, reads = np.random.SeedSequence(self.seed).spawn(2)
         regions = self.covered(reference)
         donor = make_donor(reference, regions, self.donor, np.random.default_rng(variants))
-        qualities: QualitySource = ProfileQualities()
+        qualities: QualitySource | None = None
         if self.qualities_from is not None:
-            length = self.sequencing.read_length
+            length = self.sequencing.read_length or READ_LENGTH
             qualities = sample_qualities(self.qualities_from, length, self.reference)
-        return donor, qualities, np.random.default_rng(reads)
+        elif profile is None:
+            qualities = PlainQualities()
+        rng = np.random.default_rng(reads)
+        return donor, simulate_fastq(donor, self.sequencing, qualities, rng, profile)
 
 
-def _identity(path: Path) -> str:
+def refuse_scoring(reads: str | Path) -> None:
+    """Raise InputError if reads were simulated for scoring, and so must not be trained on."""
+    parameters = Path(reads).parent / PARAMETERS
+    try:
+        found = json.loads(parameters.read_text())
+    except (OSError, ValueError):
+        return  # reads that nobody simulated have no such file
+    if isinstance(found, dict) and found.get("for_scoring"):
+        raise InputError(
+            f"{reads}: simulated with --for-scoring, in regions that are held out from training; "
+            "train on donors simulated without it"
+        )
+
+
+def identity(path: Path) -> str:
+    """A file by name and content."""
     return f"{path.name} {digest(path)}"
 
 
-def simulate(simulation: Simulation, output: Path, bwa_index: Path, threads: int = 1) -> bool:
+def simulate(
+    simulation: Simulation,
+    output: Path,
+    bwa_index: Path,
+    threads: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> bool:
     """Simulate a donor, unless `output` already holds just this one.
 
     Parameters
@@ -107,6 +146,8 @@ def simulate(simulation: Simulation, output: Path, bwa_index: Path, threads: int
         Folder in which bwa's indexes are kept between runs.
     threads : int
         For bwa and sorting; the files do not depend on it.
+    progress : function of two ints
+        Told reads mapped, and in all.
 
     Returns
     -------
@@ -116,46 +157,67 @@ def simulate(simulation: Simulation, output: Path, bwa_index: Path, threads: int
     Raises
     ------
     OptionError
-        If fragments would be shorter than reads.
+        If options contradict each other, or fragments would be shorter than reads.
     InputError
         If an input cannot be used, or bwa is missing.
     OutputError
         If the folder cannot be written or holds another donor.
     """
-    sequencing = simulation.sequencing
-    if sequencing.insert_mean < sequencing.read_length:
-        raise OptionError(
-            f"--insert-mean {sequencing.insert_mean:g} is less than --read-length "
-            f"{sequencing.read_length}; fragments hold a whole read, give a larger one"
-        )
+    if simulation.profile is not None and simulation.qualities_from is not None:
+        raise OptionError("--qualities-from: a profile has its own qualities; give one of the two")
+    profile = None if simulation.profile is None else load_profile(simulation.profile)
+    # before anything is written
+    plan_library(simulation.sequencing, profile, np.random.default_rng(0))
     with Reference(simulation.reference) as reference:
         parameters = simulation.parameters(simulation.covered(reference))
-        if _finished(output, parameters):
+        if is_finished(output, FILES, parameters):
             return False
         require_bwa()
-        donor, qualities, rng = simulation.draw(reference)
+        donor, fastq = simulation.draw(reference, profile)
         prefix = index_reference(simulation.reference, bwa_index)
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".simulating-", dir=output) as scratch:
-                folder = Path(scratch)
-                _write_truth(donor, reference, simulation.sample, folder)
-                fastq = simulate_fastq(donor, simulation.sequencing, qualities, rng)
-                bam = folder / "reads.bam"
-                align(fastq, prefix, bam, simulation.sample, threads, folder)
-                (folder / PARAMETERS).write_text(json.dumps(parameters, indent=1) + "\n")
-                for name in FILES:
-                    os.replace(folder / name, output / name)
-        except OSError as error:
-            raise OutputError(
-                f"{output}: cannot be written ({error.strerror}); choose another --output"
-            ) from error
+        with finished_folder(output, FILES, parameters) as folder:
+            _write_truth(donor, reference, simulation.sample, folder)
+            bam = folder / "reads.bam"
+            align(fastq, prefix, bam, simulation.sample, threads, folder, progress)
     return True
 
 
-def _finished(output: Path, parameters: dict[str, Any]) -> bool:
-    """Whether the folder holds this donor; an unfinished one is made again."""
-    if not all((output / name).exists() for name in FILES):
+@contextmanager
+def finished_folder(
+    output: Path, files: Sequence[str], parameters: dict[str, Any]
+) -> Iterator[Path]:
+    """A scratch folder whose `files` move to `output` when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".simulating-", dir=output) as scratch:
+            folder = Path(scratch)
+            yield folder
+            (folder / PARAMETERS).write_text(json.dumps(parameters, indent=1) + "\n")
+            for name in files:
+                os.replace(folder / name, output / name)
+    except OSError as error:
+        raise OutputError(
+            f"{output}: cannot be written ({error.strerror}); choose another --output"
+        ) from error
+
+
+def is_finished(output: Path, files: Sequence[str], parameters: dict[str, Any]) -> bool:
+    """Whether the folder holds this donor; an unfinished one is made again.
+
+    Raises
+    ------
+    InputError
+        If its parameters cannot be read.
+    OutputError
+        If it holds another one.
+    """
+    if not all((output / name).exists() for name in files):
         return False
     try:
         found = json.loads((output / PARAMETERS).read_text())

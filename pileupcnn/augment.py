@@ -1,0 +1,154 @@
+"""Training images changed in ways in which real ones differ: depth, strand, quality bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pileupcnn.candidates import CandidateSettings
+from pileupcnn.errors import OptionError, check_range
+from pileupcnn.kernels.channels import STRAND_VALUES, SUPPORTS_VALUE, quality_values
+from pileupcnn.labels import SNP
+from pileupcnn.pileup import Channel, PileupSpec
+
+MIN_READS = 8
+"""Images with fewer reads are not thinned."""
+
+MIN_KEPT = 0.2
+"""Smallest share of its reads with which an image may be shown."""
+
+QUALITY_BINS = (
+    ((3, 2), (18, 12), (30, 23), (256, 37)),
+    ((2, 2), (10, 6), (20, 15), (25, 22), (30, 27), (35, 33), (40, 37), (256, 40)),
+)
+"""Binnings of base qualities: upper bounds, exclusive, and what qualities below become.
+
+Illumina's four levels (NovaSeq) and eight levels (HiSeq X and later HiSeqs).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Shares of the training images that are changed.
+
+    Attributes
+    ----------
+    thin_reads : float
+        Shown with a random part of their reads (a fifth at least), as at a lower
+        depth; those that would be no candidates any more stay as they are.
+    flip_strands : float
+        Shown with forward and reverse reads exchanged.
+    bin_qualities : float
+        Shown with base qualities binned as by another machine.
+    """
+
+    thin_reads: float = 0.0
+    flip_strands: float = 0.0
+    bin_qualities: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range("thin_reads", self.thin_reads, 0, 1)
+        check_range("flip_strands", self.flip_strands, 0, 1)
+        check_range("bin_qualities", self.bin_qualities, 0, 1)
+
+
+class Augmenter:
+    """Changes batches of images in place.
+
+    Parameters
+    ----------
+    augmentation : Augmentation
+    spec : PileupSpec
+        Of the images; what concerns a layer that they lack is left out.
+    candidates : CandidateSettings
+        When an image would be no candidate any more.
+
+    Raises
+    ------
+    OptionError
+        If images that stack several blocks of rows are to be changed.
+    """
+
+    def __init__(
+        self, augmentation: Augmentation, spec: PileupSpec, candidates: CandidateSettings
+    ) -> None:
+        if spec.is_stacked and augmentation != Augmentation():
+            raise OptionError(
+                "--thin-reads, --flip-strands and --bin-qualities change images of one block of "
+                "rows, not those with several samples or alt-aligned rows; leave them out"
+            )
+        self._shares, self._spec, self._candidates = augmentation, spec, candidates
+        self._strands = np.arange(256, dtype=np.uint8)
+        self._strands[list(STRAND_VALUES)] = STRAND_VALUES[::-1]
+        self._bins = [_binned(bins) for bins in QUALITY_BINS]
+
+    def __call__(
+        self,
+        images: NDArray[np.uint8],
+        rows: NDArray[np.int64],
+        kinds: NDArray[np.uint8],
+        rng: np.random.Generator,
+    ) -> None:
+        """Change some images of a batch.
+
+        Parameters
+        ----------
+        images : uint8 [n, height, width, channels]
+        rows : int64 [n]
+            Rows of each that are not blank.
+        kinds : uint8 [n]
+            `labels.SNP` or `labels.INDEL`.
+        rng : Generator
+            The same state gives the same changes.
+        """
+        draws = rng.random((3, len(images)))
+        if self._shares.thin_reads and Channel.READ_SUPPORTS_VARIANT in self._spec.channels:
+            for index in np.flatnonzero(draws[0] < self._shares.thin_reads):
+                reads = images[index, self._spec.reference_rows : rows[index]]
+                self._thin(reads, bool(kinds[index] == SNP), rng)
+        self._map(images, draws[1] < self._shares.flip_strands, Channel.STRAND, self._strands)
+        binned = np.flatnonzero(draws[2] < self._shares.bin_qualities)
+        chosen = rng.integers(len(self._bins), size=len(binned))
+        for number, table in enumerate(self._bins):
+            self._map(images, binned[chosen == number], Channel.BASE_QUALITY, table)
+
+    def _map(
+        self,
+        images: NDArray[np.uint8],
+        chosen: NDArray[np.bool_] | NDArray[np.int64],
+        channel: Channel,
+        table: NDArray[np.uint8],
+    ) -> None:
+        """Look the reads' pixels of a layer up in a table."""
+        if channel in self._spec.channels:
+            layer = self._spec.channels.index(channel)
+            top = self._spec.reference_rows
+            images[chosen, top:, :, layer] = table[images[chosen, top:, :, layer]]
+
+    def _thin(self, reads: NDArray[np.uint8], is_snp: bool, rng: np.random.Generator) -> None:
+        """Take a random part of an image's rows, in place."""
+        if len(reads) < MIN_READS:
+            return
+        kept = rng.random(len(reads)) < rng.uniform(MIN_KEPT, 1)
+        layer = self._spec.channels.index(Channel.READ_SUPPORTS_VARIANT)
+        shown = (reads[kept, :, layer] == SUPPORTS_VALUE).any(axis=1).sum()
+        limits = self._candidates
+        count = limits.min_count_snps if is_snp else limits.min_count_indels
+        fraction = limits.min_fraction_snps if is_snp else limits.min_fraction_indels
+        if shown >= count and shown >= fraction * kept.sum():
+            left = reads[kept]
+            reads[: len(left)] = left
+            reads[len(left) :] = 0
+
+
+def _binned(bins: tuple[tuple[int, int], ...]) -> NDArray[np.uint8]:
+    """Pixels of qualities to those of binned ones, uint8 [256]; 0, a blank one, stays."""
+    values = quality_values()
+    table = np.arange(256, dtype=np.uint8)
+    # from the highest down: of the qualities that share a pixel the lowest decides
+    for quality in range(255, 0, -1):
+        level = next(level for bound, level in bins if quality < bound)
+        table[values[quality]] = values[level]
+    return table

@@ -1,0 +1,185 @@
+"""Training of the small model: a few dense layers on the numbers of `small_model.FEATURES`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pileupcnn.calibration import fit_scaling
+from pileupcnn.small_model import (
+    FEATURES,
+    DenseNetwork,
+    SmallModel,
+    SmallModelSettings,
+    column,
+    is_sure,
+    quality,
+)
+
+LIMITS = range(20, 61)
+"""Phred-scaled qualities tried for when an answer stands."""
+
+NEVER = 100.0
+"""A limit that no answer reaches."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallFitSettings:
+    """How the small model is trained.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Of the layers before the last.
+    epochs, batch_size : int
+    learning_rate : float
+        At the start, for AdamW; falls to 0 along half a cosine.
+    weight_decay : float
+    seed : int
+    """
+
+    widths: tuple[int, ...] = (64, 64)
+    epochs: int = 30
+    batch_size: int = 512
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Images by their numbers.
+
+    Attributes
+    ----------
+    features : int32 [n, 70]
+    label : int8 [n]
+    """
+
+    features: NDArray[np.int32]
+    label: NDArray[np.int8]
+
+
+def fit_small_model(
+    training: Described,
+    weight: NDArray[np.float64],
+    held_out: Described,
+    network: NDArray[np.int64],
+    settings: SmallFitSettings,
+    classes: int,
+) -> tuple[SmallModel, dict[str, Any]]:
+    """Train a small model, calibrate it, and decide when it is believed.
+
+    Keras must have been started.
+
+    Parameters
+    ----------
+    training : Described
+    weight : float64 [n]
+        How much each training image counts.
+    held_out : Described
+        In natural proportions; calibrates, and decides when it is believed.
+    network : int64 [m]
+        What the network that sees images says of the held-out ones: an answer
+        stands from that quality on from which the small model is wrong no more
+        often.
+    settings : SmallFitSettings
+    classes : int
+
+    Returns
+    -------
+    SmallModel
+    dict
+        Figures, for the bundle.
+    """
+    kernels = _train(training, weight, settings, classes)
+    logits = _logits(kernels, held_out.features)
+    scaling = fit_scaling(logits, held_out.label.astype(np.int64))
+    kernels[-2:] = scaling.fold(kernels[-2], kernels[-1])
+    predict = DenseNetwork(kernels)
+    found = predict(held_out.features)
+    # deeper sites are rare among those that it learned from
+    depth = int(np.percentile(column(training.features, "total_depth"), 99.5))
+    shallow = column(held_out.features, "total_depth") <= depth
+    is_snp = column(held_out.features, "is_snp") == 1
+    limits = SmallModelSettings(
+        _limit(found, held_out.label, network, shallow & is_snp),
+        _limit(found, held_out.label, network, shallow & ~is_snp),
+        max_depth=depth,
+    )
+    sure = is_sure(held_out.features, found, limits)
+    wrong = found.argmax(axis=1) != held_out.label
+    figures = {
+        "sure": float(sure.mean()),
+        "wrong_where_sure": int((sure & wrong).sum()),
+        "network_wrong_there": int((sure & (network != held_out.label)).sum()),
+        "slope": scaling.slope,
+        "offset": scaling.offset,
+    }
+    return SmallModel(predict, limits), figures
+
+
+def _limit(
+    probabilities: NDArray[np.float32],
+    label: NDArray[np.int8],
+    network: NDArray[np.int64],
+    chosen: NDArray[np.bool_],
+) -> float:
+    """The lowest quality from which on the small model errs no more often than the network."""
+    phred = quality(probabilities)
+    wrong = probabilities.argmax(axis=1) != label
+    excess = wrong.astype(np.int64) - (network != label)
+    for limit in LIMITS:
+        if excess[chosen & (phred >= limit)].sum() <= 0:
+            return float(limit)
+    return NEVER
+
+
+def _train(
+    data: Described, weight: NDArray[np.float64], settings: SmallFitSettings, classes: int
+) -> list[NDArray[np.float32]]:
+    """Kernels and biases, the scaling of the features in the first."""
+    import keras
+
+    mean = data.features.mean(axis=0)
+    deviation = np.maximum(data.features.std(axis=0), 1.0)
+    scaled = ((data.features - mean) / deviation).astype(np.float32)
+    keras.utils.set_random_seed(settings.seed)
+    layers = [keras.layers.Dense(width, activation="relu") for width in settings.widths]
+    model = keras.Sequential(
+        [keras.Input((len(FEATURES),)), *layers, keras.layers.Dense(classes)], name="small"
+    )
+    steps = -(-len(scaled) // settings.batch_size)
+    model.compile(
+        keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps * settings.epochs),
+            weight_decay=settings.weight_decay,
+        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    rng = np.random.default_rng(settings.seed)
+    for _ in range(settings.epochs):
+        order = rng.permutation(len(scaled))
+        for first in range(0, len(order), settings.batch_size):
+            chosen = order[first : first + settings.batch_size]
+            model.train_on_batch(scaled[chosen], data.label[chosen], sample_weight=weight[chosen])
+    kernels: list[NDArray[np.float32]] = model.get_weights()
+    first_kernel, first_bias = kernels[0].astype(np.float64), kernels[1].astype(np.float64)
+    kernels[0] = (first_kernel / deviation[:, None]).astype(np.float32)
+    kernels[1] = (first_bias - (mean / deviation) @ first_kernel).astype(np.float32)
+    return kernels
+
+
+def _logits(kernels: list[NDArray[np.float32]], rows: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Before the softmax, float64 [n, classes]."""
+    values = rows.astype(np.float64)
+    last = len(kernels) // 2 - 1
+    for layer in range(last + 1):
+        values = values @ kernels[2 * layer] + kernels[2 * layer + 1]
+        if layer < last:
+            values = np.maximum(values, 0)
+    return values

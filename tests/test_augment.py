@@ -1,0 +1,124 @@
+"""Changes of training images: only what they should change, and what they may not lose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pileupcnn.augment import MIN_READS, QUALITY_BINS, Augmentation, Augmenter
+from pileupcnn.candidates import CandidateSettings
+from pileupcnn.errors import OptionError
+from pileupcnn.kernels.channels import STRAND_VALUES, SUPPORTS_VALUE, quality_values
+from pileupcnn.labels import INDEL, SNP
+from pileupcnn.pileup import AltAlignedPileup, Channel, PileupSpec
+
+SPEC = PileupSpec(30, 11)
+LAYER = {channel: SPEC.channels.index(channel) for channel in SPEC.channels}
+
+
+def draw(seed: int, n: int = 40) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images with some rows of reads that look like drawn ones."""
+    rng = np.random.default_rng(seed)
+    images = np.zeros((n, *SPEC.shape), np.uint8)
+    rows = rng.integers(SPEC.reference_rows, SPEC.height + 1, n)
+    for image, last in zip(images, rows, strict=True):
+        for row in range(last):
+            left, right = sorted(rng.integers(0, SPEC.width + 1, 2))
+            pixels = image[row, left : max(right, left + 1)]
+            pixels[:] = rng.integers(1, 255, pixels.shape)
+            pixels[:, LAYER[Channel.STRAND]] = rng.choice(STRAND_VALUES)
+            pixels[:, LAYER[Channel.BASE_QUALITY]] = quality_values()[rng.integers(1, 41)]
+            pixels[:, LAYER[Channel.READ_SUPPORTS_VARIANT]] = rng.choice([152, SUPPORTS_VALUE])
+    return images, rows
+
+
+def change(
+    images: NDArray[np.uint8], rows: NDArray[np.int64], **shares: float
+) -> NDArray[np.uint8]:
+    changed = images.copy()
+    kinds = np.where(np.arange(len(images)) % 2, SNP, INDEL).astype(np.uint8)
+    augment = Augmenter(Augmentation(**shares), SPEC, CandidateSettings())
+    augment(changed, rows, kinds, np.random.default_rng(1))
+    return changed
+
+
+def support(image: NDArray[np.uint8]) -> int:
+    reads = image[SPEC.reference_rows :, :, LAYER[Channel.READ_SUPPORTS_VARIANT]]
+    return int((reads == SUPPORTS_VALUE).any(axis=1).sum())
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_thinning_takes_reads_away_and_leaves_a_candidate(seed: int) -> None:
+    images, rows = draw(seed)
+    for before, after, last in zip(images, change(images, rows, thin_reads=1), rows, strict=True):
+        top = SPEC.reference_rows
+        assert np.array_equal(before[:top], after[:top])
+        kept = after[top:][after[top:].any(axis=(1, 2))]
+        source = iter(before[top:last])
+        assert all(any(np.array_equal(row, other) for other in source) for row in kept)
+        if last - top < MIN_READS:
+            assert np.array_equal(before, after)
+        elif len(kept) < last - top:
+            assert support(after) >= max(2, 0.06 * len(kept))
+
+
+def test_thinning_reaches_low_depths() -> None:
+    images, rows = draw(3, 400)
+    changed = change(images, rows, thin_reads=1)
+    left = changed[:, 5:].any(axis=(2, 3)).sum(axis=1) / np.maximum(rows - 5, 1)
+    assert np.quantile(left[rows > 20], 0.1) < 0.45
+    assert np.quantile(left[rows > 20], 0.9) > 0.85
+
+
+def test_strands_are_exchanged_and_nothing_else() -> None:
+    images, rows = draw(1)
+    flipped = change(images, rows, flip_strands=1)
+    layer = LAYER[Channel.STRAND]
+    for one, other in (STRAND_VALUES, STRAND_VALUES[::-1]):
+        assert (flipped[:, 5:, :, layer][images[:, 5:, :, layer] == one] == other).all()
+    flipped[..., layer] = images[..., layer]
+    assert np.array_equal(flipped, images)
+
+
+def test_qualities_are_binned_and_nothing_else() -> None:
+    images, rows = draw(2)
+    binned = change(images, rows, bin_qualities=1)
+    layer = LAYER[Channel.BASE_QUALITY]
+    assert np.array_equal(binned[:, :5], images[:, :5])
+    quality = {int(value): q for q, value in reversed(list(enumerate(quality_values())))}
+    allowed = [{quality_values()[level] for _, level in bins} | {0} for bins in QUALITY_BINS]
+    for before, after in zip(images[:, 5:, :, layer], binned[:, 5:, :, layer], strict=True):
+        assert any(set(np.unique(after)) <= levels for levels in allowed)
+        shift = [
+            abs(quality[int(a)] - quality[int(b)])
+            for a, b in zip(before.flat, after.flat, strict=True)
+        ]
+        assert max(shift) <= 10
+    binned[..., layer] = images[..., layer]
+    assert np.array_equal(binned, images)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        PileupSpec(30, 11, alt_aligned_pileup=AltAlignedPileup.ROWS),
+        PileupSpec(30, 11, sample_heights=(10, 20)),
+    ],
+)
+def test_stacked_images_are_not_changed(spec: PileupSpec) -> None:
+    Augmenter(Augmentation(), spec, CandidateSettings())
+    with pytest.raises(OptionError, match="several samples or alt-aligned rows; leave them out"):
+        Augmenter(Augmentation(flip_strands=0.1), spec, CandidateSettings())
+
+
+def test_shares_are_shares() -> None:
+    images, rows = draw(4, 300)
+    assert np.array_equal(change(images, rows), images)
+    changed = (change(images, rows, flip_strands=0.3) != images).any(axis=(1, 2, 3)).mean()
+    assert changed == pytest.approx(0.3, abs=0.1)
+    with pytest.raises(ValueError, match="thin_reads"):
+        Augmentation(thin_reads=1.5)

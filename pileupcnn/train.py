@@ -133,7 +133,8 @@ def fit(
     InputError
         If the images are of one class only, or none validate.
     OptionError
-        If `output` holds the state of another training.
+        If `output` holds the state of another training, or these images cannot
+        be changed as `settings` want it.
     OutputError
         If `output` cannot be written.
     """

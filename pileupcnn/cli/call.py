@@ -14,8 +14,9 @@ import click
 from pileupcnn.cli import common
 
 if TYPE_CHECKING:
-    from pileupcnn.calling import CallRun, Statistics
+    from pileupcnn.calling import CallRun
     from pileupcnn.model import Model
+    from pileupcnn.scanning import Statistics
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ def run_call(
     from pileupcnn import calling
     from pileupcnn.classifiers import load_classifier, load_model
     from pileupcnn.errors import OptionError
+    from pileupcnn.scanning import Statistics
 
     part = calling.Task(*common.parse_task(task)) if task else calling.Task()
     to_records = _is_record_file(output)
@@ -122,7 +124,7 @@ def run_call(
     haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
     confidence = common.reference_confidence(gvcf, gvcf_gq_binsize, haploid)
     total = sum(map(len, inputs.regions))
-    statistics = calling.Statistics()
+    statistics = Statistics()
     done = 0
 
     def report(length: int) -> None:

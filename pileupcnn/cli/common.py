@@ -18,11 +18,11 @@ import click
 from pileupcnn.errors import OptionError
 
 if TYPE_CHECKING:
-    from pileupcnn.calling import Statistics
     from pileupcnn.confidence import ReferenceConfidence
     from pileupcnn.examples import ExampleSettings
     from pileupcnn.model import Model
     from pileupcnn.regions import HaploidRegions, Region
+    from pileupcnn.scanning import Statistics
 
 logger = logging.getLogger(__name__)
 

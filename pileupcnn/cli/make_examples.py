@@ -15,9 +15,9 @@ import click
 from pileupcnn.cli import common
 
 if TYPE_CHECKING:
-    from pileupcnn.calling import Statistics
     from pileupcnn.labels import ClassField, Scheme, Truth
     from pileupcnn.regions import Region
+    from pileupcnn.scanning import Statistics
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +91,10 @@ def run_make_examples(
     PileupCNNError
         If something the user can mend is wrong; then nothing is written.
     """
-    from pileupcnn.calling import Statistics
     from pileupcnn.classifiers import load_model
     from pileupcnn.errors import OptionError
     from pileupcnn.labels import DEFAULT_SCHEME
+    from pileupcnn.scanning import Statistics
     from pileupcnn.simulate.run import refuse_scoring
     from pileupcnn.stages.make_examples import ExampleRun
 

@@ -12,14 +12,6 @@ from typing import Literal
 import numpy as np
 
 from pileupcnn import runners
-from pileupcnn.calling import (
-    BlockExamples,
-    BlockScanner,
-    Statistics,
-    answers_of,
-    counted,
-    images_of,
-)
 from pileupcnn.candidates import Detail
 from pileupcnn.confidence import ReferenceConfidence
 from pileupcnn.example_info import ExampleInfo, info_path, write_info
@@ -37,6 +29,14 @@ from pileupcnn.messages.convert import (
 from pileupcnn.messages.variants_pb2 import Variant
 from pileupcnn.pileup import PileupSpec
 from pileupcnn.regions import BLOCK_PARTITIONS, Block, Region, blocks, partitions
+from pileupcnn.scanning import (
+    BlockExamples,
+    BlockScanner,
+    Statistics,
+    answers_of,
+    counted,
+    images_of,
+)
 from pileupcnn.small_model import MODEL_ID, SmallModel
 from pileupcnn.tfrecords import RecordWriter
 

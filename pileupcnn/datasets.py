@@ -28,10 +28,11 @@ from pileupcnn.labels import (
     image_types,
 )
 from pileupcnn.messages.convert import decode_variant, read_examples
-from pileupcnn.model import CLASSES, settings_to_json
+from pileupcnn.model import CLASSES
 from pileupcnn.pileup import spec_from_info
 from pileupcnn.realign import RealignSettings
 from pileupcnn.regions import Block, Region, blocks, read_bed, resolve_regions
+from pileupcnn.settings_json import settings_to_json
 from pileupcnn.small_model import features
 from pileupcnn.store import (
     FORMAT_VERSION,

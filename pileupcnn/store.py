@@ -48,14 +48,9 @@ from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError, OutputError
 from pileupcnn.examples import ExampleSettings
-from pileupcnn.model import (
-    from_json,
-    replace_folder,
-    settings_from_json,
-    settings_to_json,
-    to_json,
-)
+from pileupcnn.model import replace_folder
 from pileupcnn.pileup import PileupSpec
+from pileupcnn.settings_json import from_json, settings_from_json, settings_to_json, to_json
 from pileupcnn.small_model import FEATURES
 
 FORMAT = "pileupcnn-store"

@@ -23,8 +23,9 @@ from pileupcnn.augment import Augmentation, Augmenter
 from pileupcnn.calibration import Scaling, fit_scaling, reliability, softmax
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.labels import INDEL, SNP
-from pileupcnn.model import CLASSES, Bundle, load_bundle, save_bundle, settings_to_json
+from pileupcnn.model import CLASSES, Bundle, load_bundle, save_bundle
 from pileupcnn.onnx_export import to_onnx
+from pileupcnn.settings_json import settings_to_json
 from pileupcnn.store import PackedStore
 from pileupcnn.train_small import Described, SmallFitSettings, fit_small_model
 

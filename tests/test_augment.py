@@ -120,7 +120,7 @@ def test_shares_are_shares() -> None:
     assert np.array_equal(change(images, rows), images)
     changed = (change(images, rows, flip_strands=0.3) != images).any(axis=(1, 2, 3)).mean()
     assert changed == pytest.approx(0.3, abs=0.1)
-    with pytest.raises(OptionError, match="cannot be augmented"):
+    with pytest.raises(OptionError, match="several samples"):
         Augmenter(Augmentation(0.5), PileupSpec(sample_heights=(40, 60)), CandidateSettings())
     with pytest.raises(ValueError, match="thin_reads"):
         Augmentation(thin_reads=1.5)

@@ -19,12 +19,7 @@ from pileupcnn import networks
 from pileupcnn.candidates import CandidateSettings
 from pileupcnn.errors import ModelError, OutputError
 from pileupcnn.examples import ExampleSettings
-from pileupcnn.model import (
-    load_bundle,
-    save_bundle,
-    settings_from_json,
-    settings_to_json,
-)
+from pileupcnn.model import load_bundle, save_bundle
 from pileupcnn.onnx_export import to_onnx
 from pileupcnn.pileup import (
     BASE_CHANNELS,
@@ -35,6 +30,7 @@ from pileupcnn.pileup import (
 )
 from pileupcnn.reads import ReadSettings
 from pileupcnn.realign import RealignSettings
+from pileupcnn.settings_json import settings_from_json, settings_to_json
 
 SPEC = PileupSpec(height=16, width=21, channels=(Channel.READ_BASE, Channel.STRAND))
 SETTINGS = ExampleSettings(

@@ -50,9 +50,9 @@ from pileupcnn.messages.convert import (
     site_to_variant,
     variant_to_site,
 )
-from pileupcnn.model import from_json, to_json
 from pileupcnn.pileup import Channel, PileupSpec
 from pileupcnn.realign import RealignSettings
+from pileupcnn.settings_json import from_json, to_json
 from pileupcnn.tfrecords import RecordWriter, read_records
 
 Show = Callable[[str], None]

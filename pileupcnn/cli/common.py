@@ -223,8 +223,8 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
 
 def override_settings(model: Model, overrides: dict[str, Any]) -> ExampleSettings:
     """The model's settings with some replaced, which is worth a warning."""
-    from pileupcnn.model import from_json, to_json
     from pileupcnn.realign import RealignSettings
+    from pileupcnn.settings_json import from_json, to_json
 
     settings = model.settings
     overrides = dict(overrides)

@@ -20,6 +20,8 @@ A bundle is a directory of three files, or four:
     it is true, ``round_probabilities`` (as DeepVariant does, see
     `classifiers.round_probabilities`).
 
+Beside them lies ``card.md``, the model's card, for people to read.
+
 Version 1 of the format had no ``model.onnx``, and one text as ``sha256``.
 
 Nothing in a bundle is ever executed.
@@ -47,6 +49,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn import networks
+from pileupcnn.cards import model_card
 from pileupcnn.errors import ModelError, OutputError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.pileup import PileupSpec
@@ -68,6 +71,7 @@ DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
 _WEIGHTS = "weights.npz"
 _ONNX = "model.onnx"
 _DESCRIPTION = "model.json"
+_CARD = "card.md"
 _SMALL_WEIGHTS = "small_model.npz"
 _SMALL_MODEL = "small_model"
 _ROUNDED = "round_probabilities"
@@ -142,6 +146,14 @@ class Bundle(Model):
     architecture: str
     training: dict[str, Any]
     weights: tuple[NDArray[np.float32], ...]
+
+    def card(self) -> str:
+        """The model's card, Markdown."""
+        small = self.small_model
+        return model_card(
+            *(self.name, self.architecture, self.settings, self.training),
+            None if small is None else small.settings,
+        )
 
     def tensorflow_function(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """The network for TensorFlow, as in `Model`."""
@@ -238,6 +250,8 @@ def save_bundle(
         made.chmod(0o755)
         for file, packed in files.items():
             (made / file).write_bytes(packed)
+        limits = None if small_model is None else small_model.settings
+        (made / _CARD).write_text(model_card(name, architecture, settings, training, limits))
         (made / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         replace_folder(made, path)
     except OSError as error:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from pileupcnn import networks
 from pileupcnn.augment import Augmentation, Augmenter
-from pileupcnn.calibration import Scaling, fit_scaling, softmax
+from pileupcnn.calibration import Scaling, fit_scaling, reliability, softmax
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.labels import INDEL, SNP
 from pileupcnn.model import CLASSES, Bundle, load_bundle, save_bundle, settings_to_json
@@ -170,7 +170,7 @@ def fit(
                     weights=trainer.network.get_weights(),
                     onnx=to_onnx(trainer.network),
                     training=_describe(store, training, validation, settings, progress)
-                    | {"calibration": dataclasses.asdict(scaling)},
+                    | _calibration(scaling, logits, store.label[validation]),
                 )
         trainer.save(checkpoint, signature, progress)
     if not bundle.exists():
@@ -274,6 +274,17 @@ def _describe(
         "options": dataclasses.asdict(settings),
         "best_epoch": progress.best_epoch,
         "history": progress.history,
+    }
+
+
+def _calibration(
+    scaling: Scaling, logits: NDArray[np.float32], label: NDArray[np.int8]
+) -> dict[str, Any]:
+    """How the logits were scaled, and what came of it, for the bundle."""
+    probabilities = softmax(logits * scaling.slope + np.array(scaling.offset))
+    return {
+        "calibration": dataclasses.asdict(scaling),
+        "reliability": [dataclasses.asdict(row) for row in reliability(probabilities, label)],
     }
 
 

@@ -13,7 +13,7 @@ from pileupcnn.candidates import CandidateSettings
 from pileupcnn.errors import OptionError
 from pileupcnn.kernels.channels import STRAND_VALUES, SUPPORTS_VALUE, quality_values
 from pileupcnn.labels import INDEL, SNP
-from pileupcnn.pileup import AltAlignedPileup, Channel, PileupSpec
+from pileupcnn.pileup import Channel, PileupSpec
 
 SPEC = PileupSpec(30, 11)
 LAYER = {channel: SPEC.channels.index(channel) for channel in SPEC.channels}
@@ -102,23 +102,12 @@ def test_qualities_are_binned_and_nothing_else() -> None:
     assert np.array_equal(binned, images)
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        PileupSpec(30, 11, alt_aligned_pileup=AltAlignedPileup.ROWS),
-        PileupSpec(30, 11, sample_heights=(10, 20)),
-    ],
-)
-def test_stacked_images_are_not_changed(spec: PileupSpec) -> None:
-    Augmenter(Augmentation(), spec, CandidateSettings())
-    with pytest.raises(OptionError, match="several samples or alt-aligned rows; leave them out"):
-        Augmenter(Augmentation(flip_strands=0.1), spec, CandidateSettings())
-
-
 def test_shares_are_shares() -> None:
     images, rows = draw(4, 300)
     assert np.array_equal(change(images, rows), images)
     changed = (change(images, rows, flip_strands=0.3) != images).any(axis=(1, 2, 3)).mean()
     assert changed == pytest.approx(0.3, abs=0.1)
+    with pytest.raises(OptionError, match="cannot be augmented"):
+        Augmenter(Augmentation(0.5), PileupSpec(sample_heights=(40, 60)), CandidateSettings())
     with pytest.raises(ValueError, match="thin_reads"):
         Augmentation(thin_reads=1.5)

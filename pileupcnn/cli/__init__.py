@@ -29,6 +29,7 @@ COMMANDS = (
     "postprocess-variants",
     "workflow",
     "train",
+    "models",
     "profile",
     "simulate",
     "plant",

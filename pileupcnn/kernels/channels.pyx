@@ -54,6 +54,11 @@ cdef uint8_t scaled(int value, int cap) noexcept nogil:
     return <uint8_t><int>(<float>254 * (<float>min(value, cap) / <float>cap))
 
 
+def quality_values():
+    """Pixels of base qualities from 0 to 255; uint8 [256]."""
+    return np.array([QUALITY_COLOUR[quality] for quality in range(256)], dtype=np.uint8)
+
+
 cdef int percent(int part, int whole) noexcept nogil:
     """In float32 and truncated: less by one than expected for some, such as 53 of 100."""
     return <int>(<float>part / <float>whole * <float>100)
@@ -65,11 +70,6 @@ BASE_COLOUR[<int>b'A'], BASE_COLOUR[<int>b'G'] = 250, 180
 BASE_COLOUR[<int>b'T'], BASE_COLOUR[<int>b'C'] = 100, 30
 for _i in range(256):
     QUALITY_COLOUR[_i] = scaled(_i, MAX_BASE_QUALITY)
-
-
-def quality_values():
-    """Pixels of base qualities from 0 to 255; uint8 [256]."""
-    return np.array([QUALITY_COLOUR[quality] for quality in range(256)], dtype=np.uint8)
 
 
 cdef Layers layers_of(const int32_t[::1] channels):

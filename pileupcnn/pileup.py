@@ -22,7 +22,12 @@ from pileupcnn.samples import Support
 
 
 class Channel(IntEnum):
-    """The layers of an image; numbers and names are DeepVariant's."""
+    """The layers of an image; numbers and names are DeepVariant's, from 1,000 on our own.
+
+    Its images show an insertion as one pixel, however long it is; `ALLELE_LENGTH`
+    tells: by how many bases the ALTs that the image shows change the length, in the
+    reference's rows and in those of reads that support one.
+    """
 
     READ_BASE = 1
     BASE_QUALITY = 2
@@ -48,10 +53,15 @@ class Channel(IntEnum):
     MEAN_COVERAGE = 22
     BASE_METHYLATION = 23
     BASE_6MA = 24
+    ALLELE_LENGTH = 1001
 
 
 BASE_CHANNELS = tuple(Channel(number) for number in range(1, 7))
 """The six channels that all of DeepVariant's models have."""
+
+
+OWN_CHANNELS = (*BASE_CHANNELS, Channel.INSERT_SIZE, Channel.ALLELE_LENGTH)
+"""What networks of our own see unless told otherwise."""
 
 
 class AltAlignedPileup(Enum):

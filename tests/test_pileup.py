@@ -372,6 +372,16 @@ def test_insert_size(tlen: int, value: int) -> None:
     assert image[:, :, 0].tolist() == [[254] * 21, [value] * 21]
 
 
+@pytest.mark.parametrize(
+    ("alleles", "value"),
+    [(("A", "C"), 0), (("A", "AT"), 42), (("AAAA", "A"), 84), (("A", "A" + "CG" * 40), 254)],
+)
+def test_allele_length(alleles: tuple[str, str], value: int) -> None:
+    spec = {"height": 2, "width": 21, "reference_rows": 1, "channels": (Channel.ALLELE_LENGTH,)}
+    image = image_of("A" * 60, [read_of("A" * 40, "40M")], 20, alleles, **spec)
+    assert image[:, :, 0].tolist() == [[value] * 21, [0] * 21]
+
+
 @pytest.mark.parametrize(("hp", "value"), [(0, 0), (1, 127), (2, 254), (3, 254), (-1, 129)])
 def test_haplotype(hp: int, value: int) -> None:
     spec = {"height": 2, "width": 21, "reference_rows": 1, "channels": (Channel.HAPLOTYPE,)}

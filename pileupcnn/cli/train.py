@@ -200,13 +200,13 @@ def _settings(height: int | None, width: int | None, realign: bool) -> ExampleSe
     """Drawing settings for a new model."""
     from pileupcnn.errors import OptionError
     from pileupcnn.examples import ExampleSettings
-    from pileupcnn.pileup import PileupSpec
+    from pileupcnn.pileup import OWN_CHANNELS, PileupSpec
     from pileupcnn.realign import RealignSettings
 
     width = width or 101
     if width % 2 == 0:
         raise OptionError(f"--width {width}: must be odd, the variant is in the middle column")
     return ExampleSettings(
-        pileup=PileupSpec(height=height or 64, width=width),
+        pileup=PileupSpec(height=height or 64, width=width, channels=OWN_CHANNELS),
         realign=RealignSettings() if realign else None,
     )

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from pileupcnn.errors import InputError, OutputError
+from pileupcnn.errors import OutputError
 from pileupcnn.evaluate.matching import Judged
 from pileupcnn.evaluate.summary import KINDS, SCORES, Counts, Kind, Summary, strata_names
 from pileupcnn.resources import Finishing
+from pileupcnn.simulate.plots import require_matplotlib
 
 SUMMARY, STRATA, CURVE, RELIABILITY, VARIANTS, PLOT = (
     "summary.csv",
@@ -88,7 +89,7 @@ class Report(Finishing):
         self.folder, self._plot = Path(folder), plot
         self._made = not self.folder.exists()
         if plot:
-            _matplotlib()
+            require_matplotlib()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._scratch = Path(tempfile.mkdtemp(prefix=".evaluating-", dir=self.folder))
@@ -243,18 +244,9 @@ def reliability_rows(summary: Summary) -> list[Sequence[object]]:
     return rows
 
 
-def _matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "--plot needs matplotlib; install it with: pip install 'pileupcnn[report]'"
-        ) from error
-
-
 def draw(summary: Summary, path: Path) -> None:
     """Draw precision against recall by score, errors by class of indel, and reliability."""
-    _matplotlib()
+    require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,9 +1,9 @@
 """The layers of an image and their values; see channels.pyx."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libcpp.vector cimport vector
 
-# DeepVariant's numbers of the channels
+# DeepVariant's numbers of the channels; from 1,000 on our own
 cdef enum:
     READ_BASE = 1
     BASE_QUALITY = 2
@@ -25,6 +25,7 @@ cdef enum:
     MEAN_COVERAGE = 22
     BASE_METHYLATION = 23
     BASE_6MA = 24
+    ALLELE_LENGTH = 1001
     MATCHES_REF = 50
     DIFFERS_FROM_REF = 254
 
@@ -55,6 +56,8 @@ cdef struct ShownRead:
     int32_t haplotype
     bint supports
     float allele_frequency
+    # of the ALTs that the image shows: the largest change of length
+    int64_t length_change
 
 
 cdef uint8_t BASE_COLOUR[256]
@@ -64,5 +67,5 @@ cdef Layers layers_of(const int32_t[::1] channels)
 cdef uint8_t read_value(int32_t channel, const ShownRead &read) noexcept nogil
 cdef void values_along(int32_t channel, const ShownRead &read, uint8_t *values) noexcept nogil
 cdef void reference_values(
-    int32_t channel, const uint8_t *bases, int32_t n, uint8_t *values
+    int32_t channel, const uint8_t *bases, int32_t n, int64_t length_change, uint8_t *values
 ) noexcept nogil

@@ -1,4 +1,4 @@
-"""The layers of an image and their values, those of DeepVariant 1.9's channels.
+"""The layers of an image and their values: DeepVariant 1.9's channels, and one of our own.
 
 Values are shares of 254, computed in float32 and truncated in the order in
 which DeepVariant does it: a percentage is truncated first, and its share again.
@@ -6,7 +6,7 @@ which DeepVariant does it: a percentage is truncated first, and its share again.
 
 import numpy as np
 
-from libc.math cimport log10
+from libc.math cimport log2, log10
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
@@ -14,7 +14,7 @@ DRAWABLE = frozenset(
     {READ_BASE, BASE_QUALITY, MAPPING_QUALITY, STRAND, READ_SUPPORTS_VARIANT,
      BASE_DIFFERS_FROM_REF, HAPLOTYPE, ALLELE_FREQUENCY, READ_MAPPING_PERCENT, AVG_BASE_QUALITY,
      IDENTITY, GAP_COMPRESSED_IDENTITY, GC_CONTENT, IS_HOMOPOLYMER, HOMOPOLYMER_WEIGHTED, BLANK,
-     INSERT_SIZE, MEAN_COVERAGE, BASE_METHYLATION, BASE_6MA}
+     INSERT_SIZE, MEAN_COVERAGE, BASE_METHYLATION, BASE_6MA, ALLELE_LENGTH}
 )
 """Numbers of the channels that can be drawn from a read; the others are drawn from an alignment
 to an ALT."""
@@ -38,6 +38,7 @@ cdef enum:
     MIN_HOMOPOLYMER = 3
     MAX_HOMOPOLYMER = 30
     MAX_MODIFICATION = 255
+    LENGTH_DOUBLING = 42
 
 STRAND_VALUES = (FORWARD_STRAND, REVERSE_STRAND)
 """Of pixels of forward and of reverse reads."""
@@ -100,6 +101,11 @@ cdef uint8_t _frequency_colour(float frequency) noexcept nogil:
     return <uint8_t><int>(
         (_LOG_MIN_ALLELE_FREQUENCY - logarithm) / _LOG_MIN_ALLELE_FREQUENCY * <float>254
     )
+
+
+cdef uint8_t _length_colour(int64_t change) noexcept nogil:
+    """By the logarithm: one base is 42, 31 are 210, from 65 on 254."""
+    return <uint8_t><int>min(<double>FULL, LENGTH_DOUBLING * log2(1.0 + change))
 
 
 cdef int _matched(const ShownRead &read) noexcept nogil:
@@ -185,6 +191,8 @@ cdef uint8_t read_value(int32_t channel, const ShownRead &read) noexcept nogil:
         return scaled(_average(read.qualities, read.length), MAX_AVERAGE_QUALITY)
     if channel == GC_CONTENT:
         return scaled(_gc_percent(read.bases, read.length), MAX_PERCENT)
+    if channel == ALLELE_LENGTH:
+        return _length_colour(read.length_change) if read.supports else 0
     return 0
 
 
@@ -201,7 +209,7 @@ cdef void values_along(int32_t channel, const ShownRead &read, uint8_t *values) 
 
 
 cdef void reference_values(
-    int32_t channel, const uint8_t *bases, int32_t n, uint8_t *values
+    int32_t channel, const uint8_t *bases, int32_t n, int64_t length_change, uint8_t *values
 ) noexcept nogil:
     """The values of the reference's rows, one a column."""
     cdef int32_t i
@@ -220,6 +228,8 @@ cdef void reference_values(
         _homopolymers(bases, n, channel == HOMOPOLYMER_WEIGHTED, values)
     elif channel == MEAN_COVERAGE:
         memset(values, MEAN_COVERAGE_REFERENCE, n)
+    elif channel == ALLELE_LENGTH:
+        memset(values, _length_colour(length_change), n)
     elif channel in (HAPLOTYPE, ALLELE_FREQUENCY, BLANK, BASE_METHYLATION, BASE_6MA):
         memset(values, 0, n)
     else:

@@ -275,20 +275,29 @@ cdef class Drawer:
         self._unlist(c)
 
     cdef void _list(self, int32_t c, const int32_t *alts) noexcept nogil:
-        """Note for each read the first ALT that lists it."""
-        cdef int64_t j, first = self.allele_offset[c] + 1
+        """Note for each read the first ALT that lists it, and how long the shown ones are."""
+        cdef int64_t j, first = self.allele_offset[c] + 1, change
         cdef int32_t a, read
         cdef bint is_shown
         cdef uint8_t mark
+        self.shown.length_change = 0
         for a in range(<int32_t>(self.allele_offset[c + 1] - first)):
             is_shown = a == alts[0] or a == alts[1]
             mark = 2 if is_shown else 1
+            if is_shown:
+                change = self._length(first + a) - self._length(first - 1)
+                self.shown.length_change = max(
+                    self.shown.length_change, change if change >= 0 else -change
+                )
             for j in range(self.support_offset[first + a], self.support_offset[first + a + 1]):
                 read = self.twin[self.support[j]]
                 if self.listed[read] == 0:
                     self.listed[read] = mark
                 if self.shows_frequency and is_shown and self.frequency[read] < 0:
                     self.frequency[read] = self.allele_frequency[first + a]
+
+    cdef inline int64_t _length(self, int64_t allele) noexcept nogil:
+        return self.allele_bases_offset[allele + 1] - self.allele_bases_offset[allele]
 
     cdef void _unlist(self, int32_t c) noexcept nogil:
         cdef int64_t j
@@ -325,7 +334,7 @@ cdef class Drawer:
         if self.align_all:
             return True
         for a in range(self.allele_offset[c], self.allele_offset[c + 1]):
-            if self.allele_bases_offset[a + 1] - self.allele_bases_offset[a] > 1:
+            if self._length(a) > 1:
                 return True
         return False
 
@@ -404,7 +413,9 @@ cdef class Drawer:
         cdef const uint8_t *bases = self.backdrop.bases + (origin + first - self.backdrop.start)
         memset(row, 0, <size_t>self.width * layers.count)
         for i in range(layers.count):
-            reference_values(layers.channels[i], bases, n, self.column.data())
+            reference_values(
+                layers.channels[i], bases, n, self.shown.length_change, self.column.data()
+            )
             for column in range(n):
                 row[<int64_t>(first + column) * layers.count + i] = self.column[column]
 

@@ -27,7 +27,13 @@ from pileupcnn.regions import Region, partitions, read_bed, resolve_regions
 from pileupcnn.simulate.alignment import Progress, align, index_reference, require_bwa
 from pileupcnn.simulate.donor import EDGE, HELD_OUT, apply, subtract
 from pileupcnn.simulate.population import PopulationSettings, invent
-from pileupcnn.simulate.run import FILES, finished_folder, identity, is_finished
+from pileupcnn.simulate.run import (
+    FILES,
+    finished_folder,
+    identity,
+    is_finished,
+    refuse_scoring,
+)
 from pileupcnn.simulate.variants import DonorVariant, normalise, phased, settle, write_truth
 from pileupcnn.vcf import TruthReader, TruthVariant
 
@@ -205,6 +211,8 @@ def plant(
         Scanner(planting.reads, planting.reference, settings) as scanner,
         TruthReader(planting.truth) as truth,
     ):
+        for path in planting.reads:
+            refuse_scoring(path)
         contigs = common_contigs(reference.lengths, scanner.lengths, planting.reads[0])
         confident = ConfidentRegions(read_bed(planting.confident, contigs))
         regions = _regions(planting, contigs, confident)

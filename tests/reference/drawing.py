@@ -221,6 +221,12 @@ def frequency_of(
     return 0
 
 
+def length_colour(variant: Variant, shown: Collection[int]) -> int:
+    """By the logarithm of the largest change of length among the ALTs shown."""
+    change = max(abs(len(variant.alts[i]) - len(variant.ref)) for i in shown)
+    return int(min(254, 42 * math.log2(1 + change)))
+
+
 def read_pixel(
     channel: int,
     read: Read,
@@ -271,10 +277,14 @@ def read_pixel(
         return scaled(read.methylation[index], 255) if read.methylation else 0
     if channel == 24:
         return scaled(read.methylation_6ma[index], 255) if read.methylation_6ma else 0
+    if channel == 1001:
+        return length_colour(variant, shown) if supports(read, variant, shown) else 0
     raise ValueError(channel)
 
 
-def reference_pixel(channel: int, bases: str, index: int) -> int:
+def reference_pixel(
+    channel: int, bases: str, index: int, variant: Variant, shown: Collection[int]
+) -> int:
     """One channel of one pixel of the reference's rows, which show `bases`."""
     if channel == 1:
         return COLOURS.get(bases[index], 0)
@@ -284,6 +294,8 @@ def reference_pixel(channel: int, bases: str, index: int) -> int:
         return 254 if run_lengths(bases)[index] >= 3 else 0
     if channel == 17:
         return scaled(run_lengths(bases)[index] % 256, 30)
+    if channel == 1001:
+        return length_colour(variant, shown)
     return {4: 70, 5: 152, 6: 50, 7: 0, 8: 0, 18: 0, 22: 255, 23: 0, 24: 0}.get(channel, 254)
 
 
@@ -314,15 +326,21 @@ def draw_read(
 
 
 def reference_row(
-    start: int, backdrop: Backdrop, geometry: Geometry, channels: Sequence[int]
+    variant: Variant,
+    shown: Collection[int],
+    backdrop: Backdrop,
+    geometry: Geometry,
+    channels: Sequence[int],
 ) -> NDArray[np.uint8]:
     """The row of the reference, [width, channels]; blank outside the contig."""
     row = np.zeros((geometry.width, len(channels)), np.uint8)
-    first = start - geometry.half - backdrop.start
+    first = variant.start - geometry.half - backdrop.start
     columns = [c for c in range(geometry.width) if 0 <= first + c < len(backdrop.bases)]
     bases = "".join(backdrop.bases[first + column] for column in columns)
     for index, column in enumerate(columns):
-        row[column] = [reference_pixel(channel, bases, index) for channel in channels]
+        row[column] = [
+            reference_pixel(channel, bases, index, variant, shown) for channel in channels
+        ]
     return row
 
 
@@ -337,7 +355,7 @@ def draw_block(
     """Reference and reads (with their starts before they were trimmed) of one sample."""
     image = np.zeros((geometry.height, geometry.width, len(style.channels)), np.uint8)
     image[: geometry.reference_rows] = reference_row(
-        variant.start, backdrop, geometry, style.channels
+        variant, shown, backdrop, geometry, style.channels
     )
     limit = geometry.height - geometry.reference_rows
     order = shuffled(len(trimmed)) if len(trimmed) > limit else list(range(len(trimmed)))

@@ -11,7 +11,7 @@ from pileupcnn.candidates import CandidateSettings
 from pileupcnn.errors import OptionError, check_range
 from pileupcnn.kernels.channels import STRAND_VALUES, SUPPORTS_VALUE, quality_values
 from pileupcnn.labels import SNP
-from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.pileup import AltAlignedPileup, Channel, PileupSpec
 
 MIN_READS = 8
 """Images with fewer reads are not thinned."""
@@ -74,7 +74,8 @@ class Augmenter:
     def __init__(
         self, augmentation: Augmentation, spec: PileupSpec, candidates: CandidateSettings
     ) -> None:
-        if spec.is_stacked and augmentation != Augmentation():
+        stacked = spec.sample_heights or spec.alt_aligned_pileup is AltAlignedPileup.ROWS
+        if stacked and augmentation != Augmentation():
             raise OptionError(
                 "--thin-reads, --flip-strands and --bin-qualities change images of one block of "
                 "rows, not those with several samples or alt-aligned rows; leave them out"

@@ -180,11 +180,6 @@ class PileupSpec:
         return blocks * self.height, self.width, len(self.layers)
 
     @property
-    def is_stacked(self) -> bool:
-        """Whether there are several blocks of rows, each with its own rows of the reference."""
-        return len(self.heights) > 1 or self.alt_aligned_pileup is AltAlignedPileup.ROWS
-
-    @property
     def needs_haplotypes(self) -> bool:
         """Whether the reads' HP tags are shown or sorted by."""
         return self.sort_by_haplotypes or Channel.HAPLOTYPE in self.channels

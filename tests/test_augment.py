@@ -13,7 +13,7 @@ from pileupcnn.candidates import CandidateSettings
 from pileupcnn.errors import OptionError
 from pileupcnn.kernels.channels import STRAND_VALUES, SUPPORTS_VALUE, quality_values
 from pileupcnn.labels import INDEL, SNP
-from pileupcnn.pileup import AltAlignedPileup, Channel, PileupSpec
+from pileupcnn.pileup import Channel, PileupSpec
 
 SPEC = PileupSpec(30, 11)
 LAYER = {channel: SPEC.channels.index(channel) for channel in SPEC.channels}
@@ -62,7 +62,7 @@ def test_thinning_takes_reads_away_and_leaves_a_candidate(seed: int) -> None:
         assert all(any(np.array_equal(row, other) for other in source) for row in kept)
         if last - top < MIN_READS:
             assert np.array_equal(before, after)
-        elif len(kept) < last - top:
+        elif not np.array_equal(before, after):
             assert support(after) >= max(2, 0.06 * len(kept))
 
 
@@ -100,19 +100,6 @@ def test_qualities_are_binned_and_nothing_else() -> None:
         assert max(shift) <= 10
     binned[..., layer] = images[..., layer]
     assert np.array_equal(binned, images)
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        PileupSpec(30, 11, alt_aligned_pileup=AltAlignedPileup.ROWS),
-        PileupSpec(30, 11, sample_heights=(10, 20)),
-    ],
-)
-def test_stacked_images_are_not_changed(spec: PileupSpec) -> None:
-    Augmenter(Augmentation(), spec, CandidateSettings())
-    with pytest.raises(OptionError, match="several samples or alt-aligned rows; leave them out"):
-        Augmenter(Augmentation(flip_strands=0.1), spec, CandidateSettings())
 
 
 def test_shares_are_shares() -> None:

@@ -228,7 +228,7 @@ def test_gvcfs_hold_what_the_small_model_called(tmp_path: Path, inputs: Inputs, 
     outputs = {"examples": "e", "candidates": "c", "gvcf": "n"}
 
     def make(name: str) -> dict[str, str]:
-        paths = {key: f"{tmp_path}/{name}-{stem}.tfrecord@2" for key, stem in outputs.items()}
+        paths = {key: f"{tmp_path}/{name}-{stem}@2.tfrecord" for key, stem in outputs.items()}
         run_make_examples(**inputs, **haploid, **paths, threads=2)
         return paths
 
@@ -253,11 +253,11 @@ def test_gvcfs_hold_what_the_small_model_called(tmp_path: Path, inputs: Inputs, 
     by_stage = make("s")
     # the small model changes nothing of what is like the reference
     for number in range(2):
-        tail = f"n.tfrecord-{number:05d}-of-00002"
+        tail = f"n-{number:05d}-of-00002.tfrecord"
         assert (tmp_path / f"plain-{tail}").read_bytes() == (tmp_path / f"s-{tail}").read_bytes()
     answers = f"{tmp_path}/answers"
     run_call_variants([by_stage["examples"]], answers, model=inputs["model"])
-    said = f"{tmp_path}/s-e_call_variant_outputs.tfrecord@2"
+    said = f"{tmp_path}/s-e_call_variant_outputs@2.tfrecord"
     gather("stages", [answers], small_model_calls=[said], nonvariant=[by_stage["gvcf"]])
     for number in range(2):
         tail = f"-{number:05d}-of-00002.tfrecord"

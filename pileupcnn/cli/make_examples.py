@@ -203,11 +203,15 @@ def _own_classes(
 def _beside(examples: Sequence[Path]) -> list[Path]:
     """Files for the small model's answers beside files of examples, named as DeepVariant does."""
     from pileupcnn.errors import OptionError
+    from pileupcnn.tfrecords import Shards
 
     files = []
     for path in examples:
-        stem, dot, suffix = path.name.partition(".")
-        calls = path.with_name(f"{stem}_call_variant_outputs{dot}{suffix}")
+        # the number of a shard may come before the suffix, or after it
+        shard = Shards.parse_file(path)
+        whole = Path(shard[0].stem) if shard else path
+        stem = whole.name.partition(".")[0]
+        calls = path.with_name(f"{stem}_call_variant_outputs{path.name.removeprefix(stem)}")
         if path.exists() and not path.is_file():
             if str(path) != os.devnull:
                 raise OptionError(

@@ -20,6 +20,7 @@ from pileupcnn.model import save_bundle
 from pileupcnn.pileup import PileupSpec
 from pileupcnn.reads import ReadSettings
 from pileupcnn.realign import RealignSettings
+from pileupcnn.small_model import FEATURES, DenseNetwork, SmallModel
 
 
 class PlaceClassifier:
@@ -64,6 +65,7 @@ def make_bundle(
     partition_size: int,
     spec: PileupSpec | None = None,
     realign: RealignSettings | None = None,
+    small_model: SmallModel | None = None,
 ) -> Path:
     """A model bundle that only says what images it wants."""
     settings = ExampleSettings(
@@ -79,8 +81,16 @@ def make_bundle(
         weights=[np.zeros(1, np.float32)],
         onnx=b"none",
         training={},
+        small_model=small_model,
     )
     return path
+
+
+def plain_small_model() -> SmallModel:
+    """It goes by the share of reads with the ALTs alone: sure near a half, and near all."""
+    kernel = np.zeros((len(FEATURES), 3), np.float32)
+    kernel[FEATURES.index("alt_indices_variant_allele_frequency")] = [-0.5, 0, 0.5]
+    return SmallModel(DenseNetwork([kernel, np.array([10, 0, -37], np.float32)]))
 
 
 def records(vcf: str | Path) -> list[str]:

@@ -362,7 +362,7 @@ def test_examples_into_nothing(tmp_path: Path, inputs: Inputs, use: Use) -> None
     assert statistics.answered > 50
     assert statistics.records > 50
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OptionError, match="is no regular file; give the name of one"):
+    with pytest.raises(OptionError, match="is no regular file; name one with --small-model-calls"):
         run_make_examples(**inputs, examples=tmp_path / "pipe")
 
 

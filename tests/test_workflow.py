@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stages import PlaceClassifier, by_call, make_bundle, records
+from stages import PlaceClassifier, by_call, make_bundle, plain_small_model, records
 
 from pileupcnn import classifiers
 from pileupcnn.cli.call import run_call
@@ -55,7 +55,7 @@ def pipeline(tmp_path: Path, testdata: Path) -> Path:
     program.parent.mkdir()
     program.write_text(STAND_IN)
     program.chmod(0o755)
-    bundle = make_bundle(tmp_path / "bundle", partition_size=100)
+    bundle = make_bundle(tmp_path / "bundle", partition_size=100, small_model=plain_small_model())
     config.write_text(
         f"ref: {testdata}/ref.fa\n"
         f"model: {bundle}\n"

@@ -28,6 +28,7 @@ def run_make_examples(
     examples: str | Path,
     *,
     candidates: str | Path | None = None,
+    small_model_calls: str | Path | None = None,
     gvcf: str | Path | None = None,
     gvcf_gq_binsize: int | None = None,
     haploid_contigs: Sequence[str] = (),
@@ -59,10 +60,13 @@ def run_make_examples(
         As for `run_call`, and settings of the image; else the model's decide what is drawn.
     examples : path
         TFRecord file, or ``name@N[.ext]`` for N of them; compressed if it ends
-        in ``.gz``. If the model comes with a small model, its answers are beside
-        them, in ``NAME_call_variant_outputs.ext``, unless there is a truth.
+        in ``.gz``.
     candidates : path, optional
         As many files for the candidates (DeepVariantCall).
+    small_model_calls : path, optional
+        As many files for the answers of the model's small model, without any if
+        it has none; by default beside the examples if it has one, in
+        ``NAME_call_variant_outputs.ext``, and none if there is a truth.
     gvcf : path, optional
         As many files for reference-confidence blocks (Variant), of which and of
         the calls `run_postprocess_variants` makes a gVCF.
@@ -98,8 +102,13 @@ def run_make_examples(
     from pileupcnn.simulate.run import refuse_scoring
     from pileupcnn.stages.make_examples import ExampleRun
 
-    outputs = {"--examples": examples, "--candidates": candidates, "--gvcf": gvcf}
-    example_files, candidate_files, block_files = _outputs(outputs, task)
+    outputs = {
+        "--examples": examples,
+        "--candidates": candidates,
+        "--small-model-calls": small_model_calls,
+        "--gvcf": gvcf,
+    }
+    example_files, candidate_files, answer_files, block_files = _outputs(outputs, task)
     if gvcf is not None and truth is not None:
         raise OptionError("--gvcf is for calling, --truth for training; give one of them")
     if (truth is None) != (confident is None):
@@ -109,6 +118,8 @@ def run_make_examples(
     own_classes = _own_classes(classes, classes_field, labeler)
     chosen = load_model(model)
     small_model = chosen.small_model if truth is None else None
+    if small_model and not answer_files:
+        answer_files = _beside(example_files)
     settings = common.override_settings(chosen, overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
     haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
@@ -148,7 +159,7 @@ def run_make_examples(
         example_files,
         candidate_files,
         statistics,
-        small_model_calls=_beside(example_files) if small_model else (),
+        small_model_calls=answer_files,
         reference_blocks=block_files,
         task=task,
         scheme=shard_scheme,
@@ -216,7 +227,7 @@ def _beside(examples: Sequence[Path]) -> list[Path]:
             if str(path) != os.devnull:
                 raise OptionError(
                     f"--examples {path}: the model's small model writes a file beside it, and this "
-                    "is no regular file; give the name of one"
+                    "is no regular file; name one with --small-model-calls"
                 )
             calls = path
         files.append(calls)
@@ -254,6 +265,11 @@ def _labelled(
 )
 @click.option("--candidates", help="Write the candidates, too: as many files as --examples.")
 @click.option(
+    "--small-model-calls",
+    help="Files for what the model's small model answers, as many as --examples.  [default: beside "
+    "these if it has one, NAME_call_variant_outputs]",
+)
+@click.option(
     "--gvcf",
     help="Write reference blocks for a gVCF, too, for postprocess-variants: as many files.",
 )
@@ -289,6 +305,7 @@ def make_examples(
     reads: tuple[str, ...],
     examples: str,
     candidates: str | None,
+    small_model_calls: str | None,
     gvcf: str | None,
     gvcf_gq_binsize: int | None,
     haploid_contigs: tuple[str, ...],
@@ -320,6 +337,7 @@ def make_examples(
             reads,
             examples,
             candidates=candidates,
+            small_model_calls=small_model_calls,
             gvcf=gvcf,
             gvcf_gq_binsize=gvcf_gq_binsize,
             haploid_contigs=haploid_contigs,

@@ -87,6 +87,13 @@ def if_gvcf(**files):
     return files if GVCF else {}
 
 
+def answers_of(wildcards):
+    """What was said of a sample's candidates: of images, and where none were drawn."""
+    kinds = ("answers", "sure") if wildcards.way == "stages" else ("answers",)
+    folder = f"work/{wildcards.way}/{wildcards.sample}"
+    return expand(f"{folder}/{{kind}}-{{shard}}", kind=kinds, shard=SHARDS)
+
+
 def flags(name, values):
     """An option given once for each value."""
     return list(chain.from_iterable((name, value) for value in values))

@@ -10,6 +10,7 @@ rule make_examples:
             f"work/stages/{{sample}}/examples-{{shard}}-of-{COUNT:05d}.tfrecord.gz"
             ".example_info.json"
         ),
+        sure=temp(f"work/stages/{{sample}}/sure-{{shard}}-of-{COUNT:05d}.tfrecord.gz"),
         **if_gvcf(
             nonvariant=temp(
                 f"work/stages/{{sample}}/nonvariant-{{shard}}-of-{COUNT:05d}.tfrecord.gz"
@@ -28,6 +29,7 @@ rule make_examples:
     params:
         reads=reads_flags,
         examples=lambda wildcards: f"work/stages/{wildcards.sample}/examples@{COUNT}.tfrecord.gz",
+        sure=lambda wildcards: f"work/stages/{wildcards.sample}/sure@{COUNT}.tfrecord.gz",
         haploid=haploid_flags,
         gvcf=lambda wildcards: (
             ["--gvcf", f"work/stages/{wildcards.sample}/nonvariant@{COUNT}.tfrecord.gz"]
@@ -38,6 +40,7 @@ rule make_examples:
     shell:
         "pileupcnn make-examples --ref {input.ref:q} {params.reads:q}"
         " --examples {params.examples:q} --task {params.task}"
+        " --small-model-calls {params.sure:q}"
         " {params.gvcf:q} {params.haploid:q}"
         " --threads {threads} 2> {log:q}"
 

@@ -7,4 +7,4 @@ The target `train` makes the shipped model again: snakemake train --cores 2
 include: "pileupcnn/workflow/Snakefile"
 
 
-include: "training/train.smk"
+include: "scripts/training/train.smk"

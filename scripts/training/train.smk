@@ -53,7 +53,7 @@ REAL_WEIGHT, PLANTED_WEIGHT = 8, 2
 
 WORK = "build/model"
 
-with open(Path(workflow.basedir, "training", "donors.tsv"), newline="") as lines:
+with open(Path(workflow.basedir, "scripts", "training", "donors.tsv"), newline="") as lines:
     DONORS = {row["donor"]: row for row in csv.DictReader(lines, delimiter="\t")}
 
 
@@ -110,7 +110,7 @@ rule simulate_donor:
     log:
         "logs/train/simulate/{donor}.log",
     conda:
-        "../pileupcnn/workflow/envs/pileupcnn.yaml"
+        "../../pileupcnn/workflow/envs/pileupcnn.yaml"
     wildcard_constraints:
         donor="[tv][0-9]+",
     params:
@@ -126,7 +126,7 @@ rule plant_variants:
     log:
         "logs/train/plant/{real}-{seed}.log",
     conda:
-        "../pileupcnn/workflow/envs/pileupcnn.yaml"
+        "../../pileupcnn/workflow/envs/pileupcnn.yaml"
     wildcard_constraints:
         real="|".join(REAL),
     params:
@@ -145,7 +145,7 @@ rule training_runs:
     log:
         "logs/train/runs.log",
     conda:
-        "../pileupcnn/workflow/envs/pileupcnn.yaml"
+        "../../pileupcnn/workflow/envs/pileupcnn.yaml"
     run:
         with open(output[0], "w") as table:
             for line in run_lines():
@@ -161,7 +161,7 @@ rule train_model:
     log:
         "logs/train/train.log",
     conda:
-        "../pileupcnn/workflow/envs/pileupcnn.yaml"
+        "../../pileupcnn/workflow/envs/pileupcnn.yaml"
     threads: 2
     shell:
         "pileupcnn train --data {input} --output {WORK} --name default --epochs 10"

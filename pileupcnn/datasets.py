@@ -32,7 +32,7 @@ from pileupcnn.model import CLASSES
 from pileupcnn.pileup import spec_from_info
 from pileupcnn.realign import RealignSettings
 from pileupcnn.regions import Block, Region, blocks, read_bed, resolve_regions
-from pileupcnn.settings_json import settings_to_json
+from pileupcnn.settings_json import settings_from_json, settings_to_json
 from pileupcnn.small_model import features
 from pileupcnn.store import (
     FORMAT_VERSION,
@@ -201,8 +201,8 @@ def _opened(store: str | Path, runs: Sequence[StoredRun]) -> PackedStore:
 def pack_examples(names: Sequence[str | Path], store: str | Path) -> PackedStore:
     """Pack labelled TFRecords of examples, DeepVariant's or ours, into a store.
 
-    How their reads were chosen is not in such files: DeepVariant's settings
-    for whole genomes, realignment included, are taken to hold.
+    How their reads were chosen is not in DeepVariant's files: its settings for
+    whole genomes, realignment included, are taken to hold. Ours tell.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def pack_examples(names: Sequence[str | Path], store: str | Path) -> PackedStore
         settings = settings or found
         if found != settings:
             raise InputError(
-                f"{path}: its images differ in shape or channels from those of {paths[0]}; "
+                f"{path}: its images, or how reads were chosen, differ from those of {paths[0]}; "
                 "train on one kind"
             )
         stat = path.stat()
@@ -253,10 +253,18 @@ def _settings_of(path: Path) -> ExampleSettings | None:
     if info.shape is None:
         return None
     try:
-        spec = spec_from_info(info)
+        if info.settings is None:
+            return ExampleSettings(pileup=spec_from_info(info), realign=RealignSettings())
+        settings = settings_from_json(info.settings)
     except ValueError as error:
         raise InputError(f"{info_path(path)}: images that cannot be drawn ({error})") from error
-    return ExampleSettings(pileup=spec, realign=RealignSettings())
+    spec = settings.pileup
+    if (info.shape, info.channels) != (spec.shape, tuple(map(int, spec.layers))):
+        raise InputError(
+            f"{info_path(path)}: 'shape' and 'channels' are not those of its 'settings'; make the "
+            "examples again, with this file"
+        )
+    return settings
 
 
 def _pack_file(path: Path, signature: str, store: Path, settings: ExampleSettings) -> None:

@@ -28,11 +28,15 @@ class ExampleInfo:
     blocks : tuple of int or None
         Records of each block, in order, empty ones included; they add up to
         the file's. None if the file is not made of blocks.
+    settings : dict or None
+        How reads were chosen and images drawn (`settings_json.settings_to_json`);
+        None in files of DeepVariant's, which do not tell.
     """
 
     shape: tuple[int, ...] | None
     channels: tuple[int, ...]
     blocks: tuple[int, ...] | None = None
+    settings: dict[str, Any] | None = None
 
 
 def info_path(examples: str | Path) -> Path:
@@ -55,6 +59,8 @@ def write_info(examples: str | Path, info: ExampleInfo) -> None:
     }
     if info.blocks is not None:
         fields["blocks"] = info.blocks
+    if info.settings is not None:
+        fields["settings"] = info.settings
     path = info_path(examples)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -113,16 +119,19 @@ def _read(path: Path, mend: str) -> ExampleInfo:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); {mend}") from error
     try:
-        blocks = fields.get("blocks")
+        blocks, settings = fields.get("blocks"), fields.get("settings")
+        if not isinstance(settings, dict | None):
+            raise TypeError(settings)
         return ExampleInfo(
             None if fields["shape"] is None else _numbers(fields["shape"]),
             _numbers(fields["channels"]),
             None if blocks is None else _numbers(blocks),
+            settings,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: does not describe examples ('shape', 'channels' or 'blocks' is missing or "
-            f"wrong); {mend}"
+            f"{path}: does not describe examples ('shape', 'channels', 'blocks' or 'settings' is "
+            f"missing or wrong); {mend}"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import pytest
 from pileupcnn.cli.make_examples import run_make_examples
 from pileupcnn.datasets import pack_examples
 from pileupcnn.errors import InputError
+from pileupcnn.pileup import AltAlignedPileup, TypesToAltAlign
 
 
 @pytest.mark.golden
@@ -57,3 +59,40 @@ def test_examples_without_labels_are_refused(testdata: Path, tmp_path: Path) -> 
     Path(f"{made}.example_info.json").unlink()
     with pytest.raises(InputError, match=r"example_info\.json"):
         pack_examples([made], tmp_path / "store")
+
+
+def test_images_of_other_settings_are_known_again(testdata: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made.tfrecord.gz"
+    settings = {
+        "alt_aligned_pileup": "rows",
+        "types_to_alt_align": "all",
+        "sort_by_haplotypes": True,
+        "realign": False,
+        "min_count_snps": 3,
+    }
+    run_make_examples(
+        testdata / "ref.fa",
+        [testdata / "sample.bam"],
+        made,
+        truth=testdata / "truth.vcf.gz",
+        confident=testdata / "confident.bed",
+        overrides=settings,
+    )
+    store = pack_examples([made], tmp_path / "store")
+    assert store.spec.shape == (192, 101, 7)
+    assert (store.spec.height, store.spec.alt_aligned_pileup) == (64, AltAlignedPileup.ROWS)
+    assert store.spec.types_to_alt_align is TypesToAltAlign.ALL
+    assert store.spec.sort_by_haplotypes
+    assert store.settings.realign is None
+    assert store.settings.candidates.min_count_snps == 3
+
+    info = Path(f"{made}.example_info.json")
+    fields = json.loads(info.read_text())
+    for wrong, message in (
+        ({"settings": 1}, "does not describe"),
+        ({"settings": {}}, "cannot be drawn"),
+        ({"shape": [64, 101, 7]}, "are not those of its 'settings'"),
+    ):
+        info.write_text(json.dumps({**fields, **wrong}))
+        with pytest.raises(InputError, match=message):
+            pack_examples([made], tmp_path / "store")

@@ -414,7 +414,7 @@ def test_files_and_descriptions(tmp_path: Path, inputs: Inputs, read_examples: M
     for number in range(3):
         tail = f"tfrecord-{number:05d}-of-00003.gz"
         described = json.loads((tmp_path / f"e.{tail}.example_info.json").read_text())
-        assert list(described) == ["version", "shape", "channels", "blocks"]
+        assert list(described) == ["version", "shape", "channels", "blocks", "settings"]
         assert described["version"] == "1.9.0"
         assert described["shape"] == [20, 31, 7]
         assert described["channels"] == [1, 2, 3, 4, 5, 6, 19]

@@ -37,6 +37,7 @@ from pileupcnn.scanning import (
     counted,
     images_of,
 )
+from pileupcnn.settings_json import settings_to_json
 from pileupcnn.small_model import MODEL_ID, SmallModel
 from pileupcnn.tfrecords import RecordWriter
 
@@ -128,7 +129,7 @@ class ExampleRun:
                         candidates[number] if candidates else None,
                         small_model_calls[number] if small_model_calls else None,
                         reference_blocks[number] if reference_blocks else None,
-                        self.settings.pileup,
+                        self.settings,
                         in_blocks=scheme == "blocks",
                     )
                 )
@@ -328,12 +329,12 @@ class _ShardWriter:
         candidates: Path | None,
         small_model_calls: Path | None,
         reference_blocks: Path | None,
-        spec: PileupSpec,
+        settings: ExampleSettings,
         *,
         in_blocks: bool,
     ) -> None:
         self._path = examples
-        self._spec = spec
+        self._settings = settings
         self._blocks: list[int] | None = [] if in_blocks else None
         self._described = not examples.exists() or examples.is_file()
         self._stack = ExitStack()
@@ -386,8 +387,10 @@ class _ShardWriter:
             self._blocks.append(len(block.examples))
 
     def _info(self) -> ExampleInfo:
+        spec = self._settings.pileup
         return ExampleInfo(
-            shape=self._spec.shape if self._examples.count else None,
-            channels=tuple(map(int, self._spec.layers)),
+            shape=spec.shape if self._examples.count else None,
+            channels=tuple(map(int, spec.layers)),
             blocks=None if self._blocks is None else tuple(self._blocks),
+            settings=settings_to_json(self._settings),
         )

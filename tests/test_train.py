@@ -44,9 +44,9 @@ def tiny(images: Any) -> Any:
     def identity(shape: tuple[int, ...], dtype: Any = None) -> Any:
         return np.eye(shape[-1], dtype=dtype).reshape(shape)
 
-    same = keras.layers.Conv2D(7, 1, use_bias=False, kernel_initializer=identity, name="tiny_same")(
-        images
-    )
+    same = keras.layers.Conv2D(
+        images.shape[-1], 1, use_bias=False, kernel_initializer=identity, name="tiny_same"
+    )(images)
     scaled = keras.layers.BatchNormalization(momentum=0.5, name="tiny_scaled")(same)
     return keras.layers.GlobalMaxPooling2D(name="tiny_pool")(scaled)
 
@@ -349,7 +349,7 @@ class TestCommand:
         assert result.exit_code == 0, result.exception
         bundle = tmp_path / "out" / "bundle"
         assert result.stdout == f"{bundle}\n"
-        assert load_bundle(bundle).spec.shape == (30, 21, 7)
+        assert load_bundle(bundle).spec.shape == (30, 21, 8)
         tuned = run_train(
             store=tmp_path / "out" / "store", output=tmp_path / "tuned", init=bundle, epochs=1
         )
@@ -370,6 +370,8 @@ class TestCommand:
             run_train(output=tmp_path, data=tmp_path / "t", width=100)
         with pytest.raises(OptionError, match="give --data"):
             run_train(output=tmp_path, width=101)
+        with pytest.raises(OptionError, match="give --data"):
+            run_train(output=tmp_path, examples=["e.tfrecord"], realign=False)
         with pytest.raises(OptionError, match="--labeler is for --data"):
             run_train(output=tmp_path, labeler="positional")
         with pytest.raises(InputError, match="draw the store again"):

@@ -163,6 +163,10 @@ def run_train(
         raise OptionError("--data and --examples are two ways to give images; give one of them")
     if labeler is not None and data is None:
         raise OptionError("--labeler is for --data: other images have their labels; leave it out")
+    if data is None and (height or width or realign is not None):
+        raise OptionError(
+            "--height, --width and --realign are for drawing; give --data or leave them out"
+        )
     if examples:
         images = pack_examples(examples, store)
     elif data is not None:
@@ -173,10 +177,6 @@ def run_train(
         for run in runs:
             refuse_scoring(run.reads)
         images = draw_store(runs, store, settings, threads, labeler or DEFAULT_SCHEME)
-    elif height or width or realign is not None:
-        raise OptionError(
-            "--height, --width and --realign are for drawing; give --data or leave them out"
-        )
     else:
         images = PackedStore(store)
     if start is not None and images.settings != start.settings:

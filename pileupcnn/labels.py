@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import InputError
 from pileupcnn.genotypes import Genotype, genotype_options
-from pileupcnn.haplotypes import Groups, Matches, VariantTable, group_variants, match_haplotypes
+from pileupcnn.haplotypes import Matches, VariantTable, group_variants, match_haplotypes
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.reference import Reference
 from pileupcnn.regions import Region, merge
@@ -295,7 +295,7 @@ def haplotype_genotypes(
         done = np.repeat(matches.done, np.diff(groups.first))
         genotypes[first:last][done] = matches.first[done]
         if counts is not None:
-            _count_truth(here, groups, matches, counts)
+            _count_truth(here, matches, counts)
     return genotypes
 
 
@@ -327,9 +327,7 @@ def _truth_table(truth: Sequence[TruthVariant]) -> VariantTable:
     return VariantTable.of(rows)
 
 
-def _count_truth(
-    truth: Sequence[TruthVariant], groups: Groups, matches: Matches, counts: Counter[str]
-) -> None:
+def _count_truth(truth: Sequence[TruthVariant], matches: Matches, counts: Counter[str]) -> None:
     """Count what was found of the truth."""
     called = np.array([variant.genotype for variant in truth], np.int32).reshape(-1, 2) > 0
     found = (matches.second > 0).sum(axis=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -275,7 +274,7 @@ def call(
 
     One stream, no intermediate files; the same bytes for any number of threads.
     """
-    with common.progress_bar(show=sys.stderr.isatty() and not quiet) as progress:
+    with common.progress_bar(show=not quiet) as progress:
         statistics = run_call(
             ref,
             reads,

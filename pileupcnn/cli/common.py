@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -424,10 +425,14 @@ def parse_task(text: str) -> tuple[int, int]:
 
 @contextmanager
 def progress_bar(*, show: bool, unit: str = "bp") -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, told base pairs (or other units) done and in all."""
+    """A bar on standard error, if that is a terminal, told base pairs or other units.
+
+    What it yields takes how many are done, and how many there are in all.
+    """
     from tqdm import tqdm
 
-    with tqdm(unit=unit, unit_scale=True, disable=not show, smoothing=0.05) as bar:
+    shown = show and sys.stderr.isatty()
+    with tqdm(unit=unit, unit_scale=True, disable=not shown, smoothing=0.05) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -331,7 +330,7 @@ def make_examples(
     The model decides what is drawn; it is not run. Beside each file lies
     FILE.example_info.json, which call-variants needs.
     """
-    with common.progress_bar(show=sys.stderr.isatty() and not quiet) as progress:
+    with common.progress_bar(show=not quiet) as progress:
         statistics = run_make_examples(
             ref,
             reads,

@@ -145,9 +145,19 @@ duplicate_rate, imbalance, low_mapping_quality
     default=None,
     help="Invent variants [default: only without --truth].",
 )
-@click.option("--snp-rate", default=1e-3, show_default=True, help="Invented SNPs per bp.")
 @click.option(
-    "--indel-rate", default=1 / 7000, show_default="1/7000", help="Invented indels per bp."
+    "--snp-rate",
+    type=click.FloatRange(0, 0.01),
+    default=1e-3,
+    show_default=True,
+    help="Invented SNPs per bp.",
+)
+@click.option(
+    "--indel-rate",
+    type=click.FloatRange(0, 0.01),
+    default=1 / 7000,
+    show_default="1/7000",
+    help="Invented indels per bp.",
 )
 @click.option(
     "--duplications",

@@ -72,6 +72,7 @@ class VariantStream(Closing):
         self._near = near
         self._next: pysam.VariantRecord | None = None
         self._foreign = ""
+        pysam.set_verbosity(0)  # htslib's own lines on stderr say the same as ours
         try:
             self._file = pysam.VariantFile(str(path))
         except (OSError, ValueError) as error:

@@ -446,4 +446,7 @@ def test_bad_inputs_are_one_sentence(testdata: Path, tmp_path: Path) -> None:
     for name in ("truth", "confident", "ref"):
         with pytest.raises(InputError, match="absent"):
             run_plant(**(inputs | {name: tmp_path / "absent"}), output=tmp_path / "o")  # type: ignore[arg-type]
+    (tmp_path / "empty.bed").touch()
+    with pytest.raises(InputError, match=r"empty\.bed: no interval"):
+        run_plant(**(inputs | {"confident": tmp_path / "empty.bed"}), output=tmp_path / "o")  # type: ignore[arg-type]
     assert not (tmp_path / "o").exists()

@@ -762,6 +762,8 @@ def test_options_that_do_not_go_together(files: Path, inputs: Inputs) -> None:
     fails(files, make(task=3), "--task 3", "numbered from 0", kind=OptionError)
     fails(files, make(candidates=files / "c@2"), "the same number", kind=OptionError)
     fails(files, make(truth="x.vcf.gz"), "--confident", kind=OptionError)
+    answers = make(truth="x.vcf.gz", confident="x.bed", small_model_calls=files / "s@3")
+    fails(files, answers, "--small-model-calls is for calling", kind=OptionError)
     fails(files, make(examples=files / "absent" / "e@2"), "absent", kind=OutputError)
     for task, output in (("3/3", "x.tfrecord"), ("-1/3", "x.tfrecord"), ("1", "x.tfrecord")):
         call = lambda task=task, output=output: run_call(  # noqa: E731

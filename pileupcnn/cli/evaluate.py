@@ -108,7 +108,3 @@ def evaluate(truth: str, calls: str, ref: str, **options: object) -> None:
     (by size and context), precision_recall.csv, reliability.csv and variants.tsv.gz.
     """
     click.echo(summary_line(run_evaluate(truth, calls, ref, **options)))  # type: ignore[arg-type]
-
-
-if __name__ == "__main__":
-    evaluate()

@@ -65,7 +65,7 @@ def run_make_examples(
     small_model_calls : path, optional
         As many files for the answers of the model's small model, without any if
         it has none; by default beside the examples if it has one, in
-        ``NAME_call_variant_outputs.ext``, and none if there is a truth.
+        ``NAME_call_variant_outputs.ext``. Not with a truth.
     gvcf : path, optional
         As many files for reference-confidence blocks (Variant), of which and of
         the calls `run_postprocess_variants` makes a gVCF.
@@ -108,8 +108,9 @@ def run_make_examples(
         "--gvcf": gvcf,
     }
     example_files, candidate_files, answer_files, block_files = _outputs(outputs, task)
-    if gvcf is not None and truth is not None:
-        raise OptionError("--gvcf is for calling, --truth for training; give one of them")
+    for option, path in (("--gvcf", gvcf), ("--small-model-calls", small_model_calls)):
+        if path is not None and truth is not None:
+            raise OptionError(f"{option} is for calling, --truth for training; give one of them")
     if (truth is None) != (confident is None):
         raise OptionError("--truth and --confident go together: give both, or none of them")
     if truth is None and (classes or classes_field or labeler):

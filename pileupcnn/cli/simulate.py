@@ -251,7 +251,3 @@ def simulate(output: str, quiet: bool, **options: object) -> None:
     made = run_simulate(output=output, quiet=quiet, **options)  # type: ignore[arg-type]
     if not quiet:
         click.echo(f"{output}: {'simulated' if made else 'already there, kept'}", err=True)
-
-
-if __name__ == "__main__":
-    simulate()

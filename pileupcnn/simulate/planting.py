@@ -18,7 +18,7 @@ import numpy as np
 import pysam
 from numpy.typing import NDArray
 
-from pileupcnn.errors import OptionError
+from pileupcnn.errors import InputError, OptionError
 from pileupcnn.kernels.planting import Planter, throw_coins
 from pileupcnn.labels import ConfidentRegions
 from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
@@ -215,6 +215,11 @@ def plant(
             refuse_scoring(path)
         contigs = common_contigs(reference.lengths, scanner.lengths, planting.reads[0])
         confident = ConfidentRegions(read_bed(planting.confident, contigs))
+        if not confident.regions:
+            raise InputError(
+                f"{planting.confident}: no interval on a contig of the reads; compare the contig "
+                "names"
+            )
         regions = _regions(planting, contigs, confident)
         parameters = planting.parameters(regions)
         if is_finished(output, PLANTED_FILES, parameters):

@@ -222,16 +222,19 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def override_settings(model: Model, overrides: dict[str, Any]) -> ExampleSettings:
-    """The model's settings with some replaced, which is worth a warning."""
+def override_settings(
+    model: Model, overrides: dict[str, Any], *, new_model: bool = False
+) -> ExampleSettings:
+    """The model's settings with some replaced; worth a warning unless a `new_model` is to come."""
     from pileupcnn.realign import RealignSettings
     from pileupcnn.settings_json import from_json, to_json
 
     settings = model.settings
     overrides = dict(overrides)
+    warn = logger.debug if new_model else logger.warning
     realign = overrides.pop("realign", None)
     if realign is not None and realign != (settings.realign is not None):
-        logger.warning(
+        warn(
             f"--{'' if realign else 'no-'}realign: the model was trained "
             f"{'without' if realign else 'with'} realignment, its probabilities may no longer hold"
         )
@@ -248,7 +251,7 @@ def override_settings(model: Model, overrides: dict[str, Any]) -> ExampleSetting
             raise OptionError(f"{options}: {error}; choose another value") from error
         for name in chosen:
             if getattr(group, name) != getattr(new, name):
-                logger.warning(
+                warn(
                     f"--{name.replace('_', '-')} {_text(to_json(getattr(new, name)))}: the model "
                     f"was trained with {_text(to_json(getattr(group, name)))}, its probabilities "
                     "may no longer hold"

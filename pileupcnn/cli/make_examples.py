@@ -120,7 +120,7 @@ def run_make_examples(
     small_model = chosen.small_model if truth is None else None
     if small_model and not answer_files:
         answer_files = _beside(example_files)
-    settings = common.override_settings(chosen, overrides or {})
+    settings = common.override_settings(chosen, overrides or {}, new_model=truth is not None)
     inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
     haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
     confidence = common.reference_confidence(gvcf, gvcf_gq_binsize, haploid)
@@ -361,3 +361,5 @@ def make_examples(
     if not quiet:
         for line in common.summary(statistics, "examples"):
             logger.info(line)
+        if statistics.answered:
+            logger.info("postprocess-variants needs those, too, as --small-model-calls")

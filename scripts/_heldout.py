@@ -76,7 +76,7 @@ LIBRARIES = {
 class Run:
     """One simulated run; `duplications` are copies that the reference lacks."""
 
-    library: str
+    kit: str
     depth: int
     seed: int
     duplications: int = 0
@@ -84,7 +84,7 @@ class Run:
     @property
     def name(self) -> str:
         """Name of its folder."""
-        return f"{self.library}-{self.depth}x-{self.seed}"
+        return f"{self.kit}-{self.depth}x-{self.seed}"
 
 
 RUNS = tuple(
@@ -134,11 +134,11 @@ def write_qualities(library: Library, path: Path) -> None:
 
 def simulated(run: Run, data: Path, cache: Path, start: int = START, end: int = END) -> DataSet:
     """The data set of a run; simulated if it is not there."""
-    library = LIBRARIES[run.library]
+    library = LIBRARIES[run.kit]
     genome = data / "GRCh38_chr20_chr21_10Mb"
     ref = genome / "grch38.chr20_and_21_10M.fa.gz"
     folder = cache / "simulated" / run.name
-    qualities = cache / "simulated" / f"{run.library}.bam"
+    qualities = cache / "simulated" / f"{run.kit}.bam"
     qualities.parent.mkdir(parents=True, exist_ok=True)
     if not qualities.exists():
         write_qualities(library, qualities)
@@ -170,7 +170,7 @@ def deep_sets(data: Path, cache: Path) -> dict[int, list[DataSet]]:
         whole = simulated(run, data, cache, start, start + DEEP_LENGTH)
         for depth in DEPTHS:
             share = depth / run.depth
-            name = f"{run.library}-deep-{depth}x"
+            name = f"{run.kit}-deep-{depth}x"
             part = whole if share == 1 else thinned(whole, name, f"{7 + share:g}", cache)
             sets[depth].append(part)
     return sets

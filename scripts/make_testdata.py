@@ -21,7 +21,7 @@ import numpy as np
 import pysam
 
 from pileupcnn.simulate.donor import DonorSettings
-from pileupcnn.simulate.library import SequencingSettings
+from pileupcnn.simulate.libraries import SequencingSettings
 from pileupcnn.simulate.population import PopulationSettings
 from pileupcnn.simulate.run import Simulation, simulate
 

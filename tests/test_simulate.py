@@ -30,7 +30,7 @@ from pileupcnn.simulate.donor import (
     subtract,
 )
 from pileupcnn.simulate.errors import PCR, PCR_FREE, plain_tables
-from pileupcnn.simulate.library import SequencingSettings
+from pileupcnn.simulate.libraries import SequencingSettings
 from pileupcnn.simulate.population import MAX_INDEL, PopulationSettings, invent
 from pileupcnn.simulate.qualities import PlainQualities, sample_qualities
 from pileupcnn.simulate.reads import simulate_fastq

@@ -17,7 +17,7 @@ from pileupcnn.kernels.sequencer import Sequencer
 from pileupcnn.regions import Region
 from pileupcnn.simulate.donor import Donor, Segment
 from pileupcnn.simulate.errors import PCR, plain_tables, profile_tables, unevenness
-from pileupcnn.simulate.library import SequencingSettings, plan_library
+from pileupcnn.simulate.libraries import SequencingSettings, plan_library
 from pileupcnn.simulate.population import PopulationSettings, invent
 from pileupcnn.simulate.profile import UNITS, Profile, load_profile
 from pileupcnn.simulate.profiling import learn_profile

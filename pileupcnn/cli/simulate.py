@@ -66,7 +66,7 @@ def run_simulate(
         File of ``pileupcnn profile``, or a built-in one's name.
     depth, read_length, insert_mean, insert_sd, error_scale, pcr, stutter_scale, foreign_rate, \
 duplicate_rate, imbalance, low_mapping_quality
-        As `pileupcnn.simulate.library.SequencingSettings`.
+        As `pileupcnn.simulate.libraries.SequencingSettings`.
     qualities_from : str, optional
         BAM or CRAM (with ``:region``) whose quality strings are used.
     mask : bool
@@ -93,7 +93,7 @@ duplicate_rate, imbalance, low_mapping_quality
         For everything a user can mend.
     """
     from pileupcnn.simulate.donor import DonorSettings
-    from pileupcnn.simulate.library import SequencingSettings
+    from pileupcnn.simulate.libraries import SequencingSettings
     from pileupcnn.simulate.population import PopulationSettings
     from pileupcnn.simulate.run import Simulation, simulate
 

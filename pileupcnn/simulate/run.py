@@ -25,7 +25,7 @@ from pileupcnn.simulate.alignment import (
     require_bwa,
 )
 from pileupcnn.simulate.donor import HELD_OUT, Donor, DonorSettings, make_donor, subtract
-from pileupcnn.simulate.library import READ_LENGTH, SequencingSettings, plan_library
+from pileupcnn.simulate.libraries import READ_LENGTH, SequencingSettings, plan_library
 from pileupcnn.simulate.profile import Profile, find_profile, load_profile
 from pileupcnn.simulate.qualities import PlainQualities, QualitySource, sample_qualities
 from pileupcnn.simulate.reads import simulate_fastq

@@ -40,7 +40,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,10 @@ class Model(ABC):
     def spec(self) -> PileupSpec:
         """What its images look like."""
         return self.settings.pileup
+
+    def without_small_model(self) -> Self:
+        """The same, with all that has an image left to the network."""
+        return dataclasses.replace(self, small_model=None)
 
     @abstractmethod
     def tensorflow_function(self) -> Callable[[tf.Tensor], tf.Tensor]:

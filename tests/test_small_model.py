@@ -356,6 +356,15 @@ def test_labelled_examples_are_all_drawn(
     assert small_model_calls(tmp_path, "b", 1) == []
 
 
+def test_the_network_can_be_left_alone(tmp_path: Path, inputs: Inputs, use: Use) -> None:
+    plain = by_call(tmp_path, inputs)
+    use(mixed)
+    assert by_call(tmp_path, inputs) != plain
+    assert by_call(tmp_path, inputs, small_model=False) == plain
+    run_make_examples(**inputs, examples=tmp_path / "a.tfrecord", small_model=False)
+    assert not (tmp_path / "a_call_variant_outputs.tfrecord").exists()
+
+
 def test_examples_into_nothing(tmp_path: Path, inputs: Inputs, use: Use) -> None:
     use(mixed)
     statistics = run_make_examples(**inputs, examples=os.devnull)

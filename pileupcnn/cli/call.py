@@ -40,6 +40,7 @@ def run_call(
     batch_size: int | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     deepvariant_compat: bool = False,
+    small_model: bool = True,
     population_vcf: Sequence[str | Path] = (),
     overrides: dict[str, Any] | None = None,
     progress: Callable[[int, int], Any] | None = None,
@@ -80,6 +81,8 @@ def run_call(
     device : {"auto", "cpu", "gpu"}
     deepvariant_compat : bool
         Drop candidates whose image would leave the contig.
+    small_model : bool
+        Let the model's small model answer, if it has one.
     population_vcf : sequence of path
         For models that see allele frequencies: VCF or BCF with INFO/AF, one for
         all contigs or one for each.
@@ -118,6 +121,8 @@ def run_call(
         )
     common.check_distinct(("--output", output), ("--gvcf", gvcf))
     network = load_model(model)
+    if not small_model:
+        network = network.without_small_model()
     settings = common.override_settings(network, overrides or {})
     inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
     haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
@@ -247,6 +252,7 @@ def _write_outputs(
 @common.threads_option
 @common.network_options
 @common.compat_option
+@common.small_model_option
 @common.population_option
 @common.quiet_option
 @common.setting_options
@@ -266,6 +272,7 @@ def call(
     batch_size: int | None,
     device: Literal["auto", "cpu", "gpu"],
     deepvariant_compat: bool,
+    small_model: bool,
     population_vcf: tuple[str, ...],
     quiet: bool,
     **overrides: Any,
@@ -291,6 +298,7 @@ def call(
             batch_size=batch_size,
             device=device,
             deepvariant_compat=deepvariant_compat,
+            small_model=small_model,
             population_vcf=population_vcf,
             overrides=common.given(overrides),
             progress=progress,

@@ -118,6 +118,12 @@ compat_option = click.option(
     "--deepvariant-compat", is_flag=True, help="Drop candidates whose image would leave the contig."
 )
 
+small_model_option = click.option(
+    "--small-model/--no-small-model",
+    default=True,
+    help="Let the model's small model, if it has one, answer plain sites without an image.",
+)
+
 setting_options = _together(
     click.option(
         "--min-mapping-quality",

@@ -44,6 +44,7 @@ def run_make_examples(
     sample: str | None = None,
     threads: int = 1,
     deepvariant_compat: bool = False,
+    small_model: bool = True,
     population_vcf: Sequence[str | Path] = (),
     overrides: dict[str, Any] | None = None,
     progress: Callable[[int, int], Any] | None = None,
@@ -52,8 +53,8 @@ def run_make_examples(
 
     Parameters
     ----------
-    ref, reads, regions, model, sample, threads, deepvariant_compat, population_vcf,
-    progress
+    ref, reads, regions, model, sample, threads, deepvariant_compat, small_model,
+    population_vcf, progress
         As for `run_call`.
     overrides : dict, optional
         As for `run_call`, and settings of the image; else the model's decide what is drawn.
@@ -117,8 +118,10 @@ def run_make_examples(
         raise OptionError("--labeler and --classes are for labels: give --truth and --confident")
     own_classes = _own_classes(classes, classes_field, labeler)
     chosen = load_model(model)
-    small_model = chosen.small_model if truth is None else None
-    if small_model and not answer_files:
+    if not small_model:
+        chosen = chosen.without_small_model()
+    answering = chosen.small_model if truth is None else None
+    if answering and not answer_files:
         answer_files = _beside(example_files)
     settings = common.override_settings(chosen, overrides or {}, new_model=truth is not None)
     inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
@@ -151,7 +154,7 @@ def run_make_examples(
         known,
         threads=threads,
         drop_at_ends=deepvariant_compat,
-        small_model=small_model,
+        small_model=answering,
         confidence=confidence,
         population=population_vcf,
         progress=report,
@@ -296,6 +299,7 @@ def _labelled(
 @common.sample_option
 @common.threads_option
 @common.compat_option
+@common.small_model_option
 @common.population_option
 @common.quiet_option
 @common.setting_options
@@ -322,6 +326,7 @@ def make_examples(
     sample: str | None,
     threads: int,
     deepvariant_compat: bool,
+    small_model: bool,
     population_vcf: tuple[str, ...],
     quiet: bool,
     **overrides: Any,
@@ -354,6 +359,7 @@ def make_examples(
             sample=sample,
             threads=threads,
             deepvariant_compat=deepvariant_compat,
+            small_model=small_model,
             population_vcf=population_vcf,
             overrides=common.given(overrides),
             progress=progress,

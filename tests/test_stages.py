@@ -29,6 +29,7 @@ from stages import (
     contents,
     make_bundle,
     records,
+    small_model_calls,
 )
 
 from pileupcnn import classifiers, model
@@ -268,7 +269,8 @@ def test_the_network_says_the_same(tmp_path: Path, testdata: Path, network: None
     expected = by_call(tmp_path, inputs, **small)
     assert by_stages(tmp_path, inputs, 3, **small) == expected
     assert by_tasks(tmp_path, inputs, 2, **small) == expected
-    straight = {call.probabilities for call in read_calls(tmp_path / "answers.tfrecord.gz")}
+    files = [tmp_path / "answers.tfrecord.gz", *small_model_calls(tmp_path, "examples", 3, ".gz")]
+    straight = {call.probabilities for file in files for call in read_calls(file)}
     tasks = [
         call.probabilities
         for number in range(2)

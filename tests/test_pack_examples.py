@@ -13,6 +13,7 @@ import pytest
 from pileupcnn.cli.make_examples import run_make_examples
 from pileupcnn.datasets import pack_examples
 from pileupcnn.errors import InputError
+from pileupcnn.model import load_bundle
 from pileupcnn.pileup import AltAlignedPileup, TypesToAltAlign
 
 
@@ -43,7 +44,7 @@ def test_what_is_packed_is_what_was_made(testdata: Path, tmp_path: Path) -> None
     run_make_examples(*inputs, made, **truth)
     store = pack_examples([made], tmp_path / "store")
     assert len(store.runs) == 2
-    assert store.spec.shape == (64, 101, 7)
+    assert store.spec == load_bundle().spec
     assert min(np.bincount(store.label, minlength=3)[1:]) > 0
     again = pack_examples([made], tmp_path / "store")
     assert len(again) == len(store)
@@ -79,8 +80,9 @@ def test_images_of_other_settings_are_known_again(testdata: Path, tmp_path: Path
         overrides=settings,
     )
     store = pack_examples([made], tmp_path / "store")
-    assert store.spec.shape == (192, 101, 7)
-    assert (store.spec.height, store.spec.alt_aligned_pileup) == (64, AltAlignedPileup.ROWS)
+    height, width, channels = load_bundle().spec.shape
+    assert store.spec.shape == (3 * height, width, channels)
+    assert store.spec.alt_aligned_pileup is AltAlignedPileup.ROWS
     assert store.spec.types_to_alt_align is TypesToAltAlign.ALL
     assert store.spec.sort_by_haplotypes
     assert store.settings.realign is None
@@ -91,7 +93,7 @@ def test_images_of_other_settings_are_known_again(testdata: Path, tmp_path: Path
     for wrong, message in (
         ({"settings": 1}, "does not describe"),
         ({"settings": {}}, "cannot be drawn"),
-        ({"shape": [64, 101, 7]}, "are not those of its 'settings'"),
+        ({"shape": [height, width, channels]}, "are not those of its 'settings'"),
     ):
         info.write_text(json.dumps({**fields, **wrong}))
         with pytest.raises(InputError, match=message):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from pileupcnn.calibration import softmax
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import check_range
 from pileupcnn.kernels.alleles import CONTEXT
@@ -224,15 +225,16 @@ class DenseNetwork:
 
     def __call__(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         """Probabilities, float32 [n, k], of features, int32 [n, 70]."""
+        return softmax(self.logits(rows)).astype(np.float32)
+
+    def logits(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        """What comes before the softmax, float32 [n, k]."""
         values = rows.astype(np.float32)
         for i, (panels, bias) in enumerate(self._layers, 1):
             out = np.empty((len(rows), len(bias)), np.float32)
             dense(values, panels, bias, i < len(self._layers), out)
             values = out
-        logits = values.astype(np.float64)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-        return probabilities.astype(np.float32)
+        return values
 
 
 def _panels(kernel: NDArray[np.float32]) -> NDArray[np.float32]:

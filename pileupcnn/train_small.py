@@ -96,7 +96,7 @@ def fit_small_model(
         Figures, for the bundle.
     """
     kernels = _train(training, weight, settings, classes)
-    logits = _logits(kernels, held_out.features)
+    logits = DenseNetwork(kernels).logits(held_out.features)
     scaling = fit_scaling(logits, held_out.label.astype(np.int64))
     kernels[-2:] = scaling.fold(kernels[-2], kernels[-1])
     predict = DenseNetwork(kernels)
@@ -172,14 +172,3 @@ def _train(
     kernels[0] = (first_kernel / deviation[:, None]).astype(np.float32)
     kernels[1] = (first_bias - (mean / deviation) @ first_kernel).astype(np.float32)
     return kernels
-
-
-def _logits(kernels: list[NDArray[np.float32]], rows: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Before the softmax, float64 [n, classes]."""
-    values = rows.astype(np.float64)
-    last = len(kernels) // 2 - 1
-    for layer in range(last + 1):
-        values = values @ kernels[2 * layer] + kernels[2 * layer + 1]
-        if layer < last:
-            values = np.maximum(values, 0)
-    return values

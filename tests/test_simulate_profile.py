@@ -187,6 +187,40 @@ def test_error_and_stutter_scales() -> None:
     assert plain_tables(PCR, 1.0, 1.0, 0.0).slips.shape == (4, UNITS, 2 * MAX_UNITS)
 
 
+def test_after_a_homopolymer_some_bases_are_hard_for_all_reads() -> None:
+    profile = load_profile("novaseq")
+    library = plan_library(SequencingSettings(stutter_scale=0), profile, np.random.default_rng(1))
+    rng = np.random.default_rng(5)
+    acgt = np.frombuffer(b"ACGT", np.uint8)
+    run = np.full(20, ord("A"), np.uint8)
+    sequence = np.concatenate((acgt[rng.integers(0, 4, 50)], run, acgt[rng.integers(0, 4, 400)]))
+    sequencer = Sequencer(library.tables, 11)
+    sequencer.take(make_template(sequence, library))
+    count = 4_000
+    text = sequencer.pairs(
+        np.zeros(count, np.int64),
+        np.full(count, 400),
+        np.zeros(count, np.uint8),
+        np.arange(count, dtype=np.uint64),
+        np.full((count, 2), 140, np.int32),
+        np.zeros((count, 2, 2), np.int32),
+        np.full(count, -1, np.int16),
+        0,
+    )
+    lines = text.splitlines()
+    reads = np.array([list(line) for line in lines[1::8]], np.uint8)[:, 75:]
+    scores = np.array([list(line) for line in lines[3::8]], np.uint8)[:, 75:] - 33
+    wrong = reads != sequence[75:140]
+    errors = wrong.sum(axis=0)
+    hard = np.argsort(errors)[-len(errors) // 5 :]
+    assert errors[hard].sum() > 0.6 * errors.sum()
+    assert np.median(errors[hard]) > 0.1 * count
+    assert (scores[wrong] < 15).mean() > 0.8
+    for at in hard[errors[hard] > 0.1 * count]:
+        seen = np.bincount(reads[wrong[:, at], at])
+        assert seen.max() > 0.9 * errors[at]
+
+
 def test_foreign_ends_only_where_asked() -> None:
     bases = with_runs(20_000)
     complement = bases.translate(bytes.maketrans(b"ACGT", b"TGCA"))[::-1].decode()

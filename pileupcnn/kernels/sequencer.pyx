@@ -20,6 +20,15 @@ cdef int _LOW = QUALITY_GROUPS[0], _HIGH = QUALITY_GROUPS[1]
 
 cdef int _TRIES = 8  # draws of a quality until one is kept
 
+# After a homopolymer a cluster's molecules are out of step, which spoils one base and leaves the
+# next alone. A fifth of the bases are hard: they get the lowest of three qualities, and err so many
+# times as often, all reads alike; the others make up for it.
+cdef int _HARD = 51  # of 255
+cdef double _HARD_ERRORS = 2.5, _OTHER_ERRORS = 0.5
+
+# share of systematic errors that come with a low quality
+cdef double _HOT_LOW = 0.75
+
 # what Illumina's reads show past the end of a short fragment
 cdef bytes _READ_1 = b"AGATCGGAAGAGCACACGTCTGAACTCCAGTCAC"
 cdef bytes _READ_2 = b"AGATCGGAAGAGCGTCGTGTAGGGAAAGAGTGTA"
@@ -74,7 +83,7 @@ cdef class Sequencer:
 
     cdef uint64_t seed
     cdef bint chain
-    cdef int scores_in_use, bins, quality_bins, classes
+    cdef int scores_in_use, low, bins, quality_bins, classes
     cdef double insertion, deletion
     cdef const uint8_t[::1] qualities
     cdef const float[:, :, ::1] class_chance, first, rate, factor, accepted
@@ -86,7 +95,7 @@ cdef class Sequencer:
     cdef const int32_t[:, ::1] entered
     cdef const int32_t[::1] period
     cdef const float[:, ::1] slip
-    cdef const uint8_t[:, ::1] state, distance, hot
+    cdef const uint8_t[:, ::1] state, distance, hot, prone
     cdef int least_run
     # one read
     cdef vector[uint8_t] read, score
@@ -99,6 +108,8 @@ cdef class Sequencer:
             self.first, self.following, self.after = tables.first, tables.next, tables.after
             self.scores_in_use, self.classes = len(tables.qualities), tables.classes.shape[2]
             self.quality_bins = tables.next.shape[2]
+            # the best of the low ones
+            self.low = max(int((tables.qualities < _LOW).sum()) - 1, 0)
         self.rate, self.factor, self.wrong = tables.rate, tables.factor, tables.wrong
         self.accepted = tables.accepted
         self.bins = tables.rate.shape[1]
@@ -109,7 +120,8 @@ cdef class Sequencer:
         """Look at a `pileupcnn.simulate.reads.Template`."""
         self.sequence, self.entered = template.sequence, template.entered
         self.period, self.slip = template.period, template.slip
-        self.state, self.distance, self.hot = template.state, template.distance, template.hot
+        self.state, self.distance = template.state, template.distance
+        self.hot, self.prone = template.hot, template.prone
         self.least_run = template.least_run
 
     def pairs(
@@ -210,6 +222,7 @@ cdef class Sequencer:
         cdef int32_t cycle, repeat, extra = 0, change, adapter = 0
         cdef int cls = 0, previous = -1, score, bin_, place, group, one = 4, other = 4, code, read
         cdef int strand = 1 if reverse else 0, tries
+        cdef bint hard
         cdef bint own
         cdef double u, chance
         cdef uint64_t origin
@@ -279,9 +292,14 @@ cdef class Sequencer:
             place = 0
             if own and at >= 0 and cycle >= self.distance[strand, at] + self.least_run:
                 place = self.state[strand, at]
+            hard = place and self.prone[strand, at] < _HARD
             if self.chain:
                 for tries in range(_TRIES):
                     score = self._next_score(number, cls, cycle, place, previous, uniform(&state))
+                    if place:
+                        score = self._spoilt_or_spared(
+                            hard, score, number, cls, cycle, place, previous, &state
+                        )
                     byte = self.qualities[score]
                     group = 0 if byte < _LOW else 1 if byte < _HIGH else 2
                     if one > 3 or other > 3 or (
@@ -298,9 +316,13 @@ cdef class Sequencer:
             chance = self.rate[number, bin_, byte] * self.after_factor[place]
             if one < 4 and other < 4:
                 chance *= self.factor[group, 4 * other + one, code]
+            if place:
+                chance *= _HARD_ERRORS if hard else _OTHER_ERRORS
             read = code
             u = uniform(&state)
-            if u < chance:
+            if u < chance and hard:
+                read = self._out_of_step(at, step, strand, code)
+            elif u < chance:
                 # context 0 where there is none: at the very start of a template
                 read = drawn(
                     &self.wrong[group, 4 * other + one if one < 4 and other < 4 else 0, code, 0],
@@ -310,9 +332,36 @@ cdef class Sequencer:
                 uniform(&state) * 255 < self.hot[strand, at]
             ):
                 read = (code + 1 + <int>(mixed(at) % 3)) & 3
+                if self.chain and byte >= _LOW and uniform(&state) < _HOT_LOW:
+                    self.score[cycle] = self.qualities[self.low]
             self.read[cycle] = _LETTERS[read]
             other, one = one, code
         return 0
+
+    cdef inline int _spoilt_or_spared(
+        self, bint hard, int score, int number, int cls, int32_t cycle, int place, int previous,
+        uint64_t *state,
+    ) noexcept nogil:
+        """The quality of a base after a homopolymer, by whether it is a hard one."""
+        cdef int draw, again
+        if not hard and uniform(state) < 0.25:
+            return score
+        for draw in range(2 if hard else 1):
+            again = self._next_score(number, cls, cycle, place, previous, uniform(state))
+            score = min(score, again) if hard else max(score, again)
+        return score
+
+    cdef int _out_of_step(self, int64_t at, int64_t step, int strand, int code) noexcept nogil:
+        """What is read at a hard base: one near by, or some other; the same in all reads."""
+        cdef int number = self.prone[strand, at], back = 1 + number % 3, other = code
+        # half of them lag, a quarter are ahead
+        if number % 4 < 2 and 0 <= at - back * step < self.sequence.shape[0]:
+            other = self._base(at - back * step, strand)
+        elif number % 4 == 2 and 0 <= at + step < self.sequence.shape[0]:
+            other = self._base(at + step, strand)
+        if other == code or other > 3:
+            other = (code + 1 + number % 3) & 3
+        return other
 
     cdef int _longest_run(
         self, int64_t p, int64_t step, int strand, int32_t length

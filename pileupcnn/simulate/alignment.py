@@ -59,9 +59,10 @@ def index_reference(reference: Path, cache: Path) -> Path:
                 building = Path(scratch) / "index"
                 building.mkdir()
                 _run(["bwa", "index", "-p", str(building / "reference"), str(reference)])
-                if not final.exists():
-                    os.replace(building, final)
+                os.replace(building, final)
         except OSError as error:
+            if final.exists():  # another process was faster
+                return final / "reference"
             raise OutputError(
                 f"{cache}: the bwa index cannot be written ({error.strerror}); "
                 "choose another --bwa-index"

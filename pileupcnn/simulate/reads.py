@@ -45,6 +45,9 @@ class Template:
         Bases of a homopolymer that a read must have seen to be disturbed.
     hot : uint8 [2, length]
         Share, in 255ths, of each strand's reads with the same error.
+    prone : uint8 [2, length]
+        Which bases are hard after a homopolymer, by strand, and what is read
+        there instead; see `pileupcnn.kernels.sequencer`.
     """
 
     sequence: NDArray[np.uint8]
@@ -55,6 +58,7 @@ class Template:
     distance: NDArray[np.uint8]
     least_run: int
     hot: NDArray[np.uint8]
+    prone: NDArray[np.uint8]
 
 
 def make_template(sequence: NDArray[np.uint8], library: Library) -> Template:
@@ -70,6 +74,7 @@ def make_template(sequence: NDArray[np.uint8], library: Library) -> Template:
         state, distance = after_runs(sequence)
     else:
         state = distance = np.zeros((2, len(sequence)), np.uint8)
+    hot, prone = _places(sequence, library.hot)
     return Template(
         sequence,
         entered,
@@ -78,18 +83,22 @@ def make_template(sequence: NDArray[np.uint8], library: Library) -> Template:
         state,
         distance,
         LEAST_RUN,
-        _hot_places(sequence, library.hot),
+        hot,
+        prone,
     )
 
 
-def _hot_places(sequence: NDArray[np.uint8], chance: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Places prone to a systematic error, by the motif that is read before them.
+def _places(
+    sequence: NDArray[np.uint8], chance: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Places prone to systematic errors, by the motif that is read before them.
 
-    The motif decides, so that both haplotypes agree.
+    The motif decides, so that both haplotypes agree. Returns `Template.hot` and
+    `Template.prone`.
     """
-    hot = np.zeros((2, len(sequence)), np.uint8)
-    if not chance.any() or len(sequence) <= _MOTIF:
-        return hot
+    hot, prone = np.zeros((2, 2, len(sequence)), np.uint8)
+    if len(sequence) <= _MOTIF:
+        return hot, prone
     # cumulative chance by tenths, as thresholds of a 32-bit hash
     edges = (np.cumsum(chance) * 2**32).astype(np.uint64)
     codes = np.searchsorted(np.frombuffer(b"ACGT", np.uint8), sequence).astype(np.uint64) & 3
@@ -101,9 +110,11 @@ def _hot_places(sequence: NDArray[np.uint8], chance: NDArray[np.float64]) -> NDA
         mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
         tenth = np.searchsorted(edges, mixed >> np.uint64(32), side="right")
         share = np.where(tenth < 10, (tenth * 2 + 1) * 255 // 20, 0).astype(np.uint8)
-        row = np.concatenate((np.zeros(_MOTIF, np.uint8), share))
-        hot[strand] = row[::-1] if strand else row
-    return hot
+        for row, values in ((hot, share), (prone, (mixed >> np.uint64(16)).astype(np.uint8))):
+            row[strand, _MOTIF:] = values
+            if strand:
+                row[strand] = row[strand, ::-1].copy()
+    return hot, prone
 
 
 def simulate_fastq(

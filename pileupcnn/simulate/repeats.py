@@ -77,11 +77,11 @@ def _of_period(
 LEAST_RUN = 8
 """Shortest homopolymer that disturbs what is read after it, in bp."""
 
-AFTER_RUN = 40
+AFTER_RUN = 100
 """Bases after a homopolymer that it disturbs."""
 
 _RUN_EDGES = (12, 16)
-_AFTER_EDGES = (10, 20)
+_AFTER_EDGES = (15, 40)
 
 
 def after_runs(

@@ -70,7 +70,7 @@ threads_option = click.option(
     default=1,
     show_default=True,
     type=click.IntRange(1, 1024),
-    help="Threads in all, the network's too.",
+    help="Threads in all, also for a network.",
 )
 
 labeler_option = click.option(

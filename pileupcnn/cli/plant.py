@@ -7,7 +7,13 @@ from pathlib import Path
 
 import click
 
-from pileupcnn.cli.common import progress_bar, quiet_option, reads_options, regions_option
+from pileupcnn.cli.common import (
+    progress_bar,
+    quiet_option,
+    reads_options,
+    regions_option,
+    threads_option,
+)
 
 
 def run_plant(
@@ -106,7 +112,7 @@ def run_plant(
 )
 @click.option("--sample", default="PLANTED", show_default=True, help="Name in the new files.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@threads_option
 @quiet_option
 def plant(output: str, quiet: bool, **options: object) -> None:
     """Plant known variants into real reads: a half-real donor (needs bwa).

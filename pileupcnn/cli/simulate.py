@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pileupcnn.cli.common import progress_bar, quiet_option
+from pileupcnn.cli.common import progress_bar, quiet_option, threads_option
 
 
 def run_simulate(
@@ -240,7 +240,7 @@ duplicate_rate, imbalance, low_mapping_quality
 @click.option("--bwa-index", help="Folder for bwa's index [default: bwa-index beside --output].")
 @click.option("--sample", default="SIM", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@threads_option
 @quiet_option
 def simulate(output: str, quiet: bool, **options: object) -> None:
     """Simulate a donor with known variants and its aligned reads (needs bwa).

@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     help="Epochs without a better validation loss before training stops.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@common.threads_option
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto")
 def train(**options: object) -> None:
     """Train a model on reads whose variants are known (needs pileupcnn[train]).

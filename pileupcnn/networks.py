@@ -29,6 +29,9 @@ IMAGES, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
 HOW_TO_INSTALL = "install it with pip install 'pileupcnn[train]'"
 """For sentences that say TensorFlow is missing."""
 
+READ_WINDOW = 61
+"""Columns around the candidate in which reads are looked at one by one."""
+
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 _GPU_DEVICES = ("nvidia*", "kfd", "dxg")
@@ -182,7 +185,7 @@ def build(
     classes : int
         Genotypes told apart.
     dropout : float
-        Share of features dropped before the last layer while training.
+        Share of the features of whole images dropped while training.
 
     Returns
     -------
@@ -205,34 +208,69 @@ def build(
     images = keras.Input(shape, dtype="uint8", name=IMAGES)
     # no offset: blank rows and columns stay zero
     scaled = keras.layers.Rescaling(1 / 128, dtype="float32", name="scaled")(images)
-    features = ARCHITECTURES[name](scaled)
-    if dropout:
-        features = keras.layers.Dropout(dropout, name="dropout")(features)
+    features = ARCHITECTURES[name](scaled, dropout)
     logits = keras.layers.Dense(classes, dtype="float32", name=LOGITS)(features)
     probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
     return keras.Model(images, probabilities, name=name)
 
 
-def _strided(x: Any) -> Any:
+def _strided(x: Any, dropout: float) -> Any:
     """Six 3 x 3 convolutions, all but the last of stride 2, averaged over the image."""
     import keras
 
     for stage, (width, stride) in enumerate(
         [(24, 2), (32, 2), (48, 2), (64, 2), (96, 2), (96, 1)], 1
     ):
-        x = _convolution(x, width, stride, f"stage{stage}")
-    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+        x = _convolution(x, width, 3, f"stage{stage}", strides=stride)
+    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+    return keras.layers.Dropout(dropout, name="dropout")(x) if dropout else x
 
 
-def _convolution(x: Any, width: int, stride: int, name: str) -> Any:
-    """3 x 3 convolution, batch normalisation, ReLU."""
+def _strided_reads(x: Any, dropout: float) -> Any:
+    """The strided network, and beside it each read for itself, summed over all of them.
+
+    What is known of a genotype from independent reads is a sum of log likelihoods
+    over them. Convolutions mix neighbouring reads and must learn to count; the
+    second branch turns the pixels of one row around the candidate into a few
+    numbers and adds these up.
+    """
+    import keras
+
+    whole = _strided(x, dropout)
+    columns = min(READ_WINDOW, x.shape[2])
+    before = (x.shape[2] - columns) // 2
+    x = keras.layers.Cropping2D(
+        ((0, 0), (before, x.shape[2] - columns - before)),
+        data_format="channels_last",
+        name="centre",
+    )(x)
+    x = _convolution(x, 64, (1, columns), "read1", padding="valid")
+    x = _convolution(x, 48, 1, "read2")
+    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="mean_read")(x)
+    # of 64 rows; so that single reads weigh as much as features of the whole
+    sums = keras.layers.Rescaling(8.0, name="reads")(x)
+    both = keras.layers.Concatenate(name="both")([whole, sums])
+    hidden = keras.layers.Dense(64, kernel_initializer="he_normal", name="hidden")(both)
+    return keras.layers.ReLU(name="hidden_relu")(hidden)
+
+
+def _convolution(
+    x: Any,
+    width: int,
+    size: int | tuple[int, int],
+    name: str,
+    *,
+    strides: int = 1,
+    padding: str = "same",
+) -> Any:
+    """Convolution, batch normalisation, ReLU."""
     import keras
 
     x = keras.layers.Conv2D(
         width,
-        3,
-        strides=stride,
-        padding="same",
+        size,
+        strides=strides,
+        padding=padding,
         data_format="channels_last",
         use_bias=False,
         kernel_initializer="he_normal",
@@ -242,5 +280,8 @@ def _convolution(x: Any, width: int, stride: int, name: str) -> Any:
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-ARCHITECTURES: dict[str, Callable[[Any], Any]] = {"strided": _strided}
-"""Feature extractors by name: scaled images to one vector an image."""
+ARCHITECTURES: dict[str, Callable[[Any, float], Any]] = {
+    "strided": _strided,
+    "strided_reads": _strided_reads,
+}
+"""Feature extractors by name: scaled images and a share to drop, to one vector an image."""

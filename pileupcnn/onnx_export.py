@@ -78,6 +78,12 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 
+    def integers(self, name: str, values: list[int]) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
     def name(self, result: _Result) -> str:
         """The name of a result; what is left to be done for it is written."""
         if isinstance(result, _Convolution):
@@ -168,6 +174,23 @@ def _relu(graph: _Graph, layer: Any, x: _Result) -> _Result:
     return graph.node("Relu", [graph.name(x)], layer.name)
 
 
+def _cropping(graph: _Graph, layer: Any, x: _Value) -> _Result:
+    _expect(layer, data_format="channels_last")
+    (above, below), (before, after) = layer.cropping
+    _, rows, columns, _ = layer.input.shape
+    limits = {
+        "starts": [above, before],
+        "ends": [rows - below, columns - after],
+        "axes": [2, 3],
+    }
+    inputs = [graph.integers(f"{layer.name}_{name}", values) for name, values in limits.items()]
+    return replace(graph.node("Slice", [x.name, *inputs], layer.name), scale=x.scale)
+
+
+def _concatenation(graph: _Graph, layer: Any, parts: list[_Result]) -> _Result:
+    return graph.node("Concat", [graph.name(part) for part in parts], layer.name, axis=layer.axis)
+
+
 def _pooling(operator: str) -> Callable[[_Graph, Any, _Result], _Result]:
     def pool(graph: _Graph, layer: Any, x: _Result) -> _Result:
         _expect(layer, data_format="channels_last", keepdims=False)
@@ -199,6 +222,8 @@ _LAYERS: dict[str, Callable[[_Graph, Any, Any], _Result]] = {
     "InputLayer": _input,
     "Rescaling": _rescaling,
     "Conv2D": _convolution,
+    "Cropping2D": _cropping,
+    "Concatenate": _concatenation,
     "BatchNormalization": _normalisation,
     "ReLU": _relu,
     "GlobalAveragePooling2D": _pooling("GlobalAveragePool"),
@@ -239,7 +264,11 @@ def to_onnx(network: keras.Model) -> bytes:
         kind = type(layer).__name__
         if kind not in _LAYERS:
             raise TypeError(f"layer '{layer.name}': no ONNX is known for {kind}")
-        source = None if kind == "InputLayer" else results[id(layer.input)]
+        source: Any = None
+        if isinstance(layer.input, list):
+            source = [results[id(value)] for value in layer.input]
+        elif kind != "InputLayer":
+            source = results[id(layer.input)]
         results[id(layer.output)] = _LAYERS[kind](graph, layer, source)
 
     def described(name: str, kind: int, shape: tuple[int, ...]) -> Any:

@@ -31,6 +31,23 @@ def test_probabilities_of_bytes(name: str) -> None:
     assert network.get_layer("logits").output.shape == (None, 3)
 
 
+def test_reads_are_summed_whatever_their_order() -> None:
+    import keras
+
+    network = networks.build("strided_reads", (16, 81, 7))
+    rng = np.random.default_rng(2)
+    network.set_weights([rng.uniform(0.1, 0.5, w.shape) for w in network.weights])
+    sums = keras.Model(network.input, network.get_layer("reads").output)
+    images = rng.integers(0, 256, (2, 16, 81, 7), dtype=np.uint8)
+    images[1] = images[0, rng.permutation(16)]
+    first, second = sums.predict_on_batch(images)
+    np.testing.assert_allclose(first, second, rtol=1e-5)
+    # what lies beside the window does not matter here
+    beside = (81 - networks.READ_WINDOW) // 2
+    images[1, :, :beside] = images[1, :, -beside:] = 0
+    np.testing.assert_allclose(sums.predict_on_batch(images)[1], first, rtol=1e-5)
+
+
 def test_scaling_keeps_blank_pixels_zero() -> None:
     import keras
 
@@ -45,7 +62,7 @@ def test_scaling_keeps_blank_pixels_zero() -> None:
 
 
 def test_unknown_architecture_is_named() -> None:
-    with pytest.raises(ModelError, match=r"'resnet' is not one of strided"):
+    with pytest.raises(ModelError, match=r"'resnet' is not one of strided, strided_reads"):
         networks.build("resnet", SHAPE)
 
 

@@ -12,13 +12,13 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from libcpp.vector cimport vector
 
+from pileupcnn.kernels.cigar cimport OP_M
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.compose cimport compose, is_normalized, shift_at
 from pileupcnn.kernels.seeded cimport SeededAligner, Target, set_target
 from pileupcnn.kernels.vectors cimport fill
 
 cdef enum:
-    OP_M = 0
     NEW = 0
     ALIGNED = 1
     NOT_ALIGNED = 2

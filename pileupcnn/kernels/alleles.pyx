@@ -10,16 +10,11 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t
 from libcpp.vector cimport vector
 
 from pileupcnn.kernels.arrays cimport copy_array
+from pileupcnn.kernels.cigar cimport OP_D, OP_H, OP_I, OP_N, OP_P, OP_S
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.walk cimport (
     DELETION,
     INSERTION,
-    OP_D,
-    OP_H,
-    OP_I,
-    OP_N,
-    OP_P,
-    OP_S,
     REFERENCE,
     SOFT_CLIP,
     SUBSTITUTION,

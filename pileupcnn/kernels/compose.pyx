@@ -8,11 +8,9 @@ the haplotype is the target of the first and the query of the second.
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libcpp.vector cimport vector
 
+from pileupcnn.kernels.cigar cimport OP_D, OP_I, OP_M, OP_S
+
 cdef enum:
-    OP_M = 0
-    OP_I = 1
-    OP_D = 2
-    OP_S = 4
     NO_OP = 15
     ONE = 1 << 4
 

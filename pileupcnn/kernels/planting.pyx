@@ -13,6 +13,7 @@ from libcpp.string cimport string
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 
+from pileupcnn.kernels.cigar cimport OP_D, OP_EQ, OP_I, OP_M, OP_N, OP_S, OP_X
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.fastq cimport append_record
 
@@ -22,13 +23,6 @@ SURE = 20
 cdef int _SURE = SURE
 
 cdef enum:
-    OP_M = 0
-    OP_I = 1
-    OP_D = 2
-    OP_N = 3
-    OP_S = 4
-    OP_EQ = 7
-    OP_X = 8
     REVERSE = 0x10
 
 cdef uint8_t[256] COMPLEMENT

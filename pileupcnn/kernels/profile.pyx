@@ -10,6 +10,7 @@ import numpy as np
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
 
+from pileupcnn.kernels.cigar cimport OP_D, OP_EQ, OP_I, OP_M, OP_N, OP_S, OP_X
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 
 CYCLE_BIN = 10
@@ -37,13 +38,6 @@ MAX_UNITS = 4
 """Longest change of a repeat that is counted, in units."""
 
 cdef enum:
-    OP_M = 0
-    OP_I = 1
-    OP_D = 2
-    OP_N = 3
-    OP_S = 4
-    OP_EQ = 7
-    OP_X = 8
     REVERSE = 0x10
 
 cdef int _BIN = CYCLE_BIN, _BINS = CYCLE_BINS, _QUALITIES = QUALITIES, _CLASSES = 6

@@ -20,6 +20,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 from libcpp.algorithm cimport reverse
 from libcpp.vector cimport vector
 
+from pileupcnn.kernels.cigar cimport OP_D, OP_I, OP_M, OP_S
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.vectors cimport fill
 
@@ -185,10 +186,6 @@ cdef extern from *:
     ) except + nogil
 
 cdef enum:
-    OP_M = 0
-    OP_I = 1
-    OP_D = 2
-    OP_S = 4
     # most lanes of a vector
     LANES = 16
     # largest score of a pass over words, far from where int16 ends

@@ -3,18 +3,6 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libcpp.vector cimport vector
 
-# the operations of a CIGAR, as BAM numbers them
-cdef enum:
-    OP_M = 0
-    OP_I = 1
-    OP_D = 2
-    OP_N = 3
-    OP_S = 4
-    OP_H = 5
-    OP_P = 6
-    OP_EQ = 7
-    OP_X = 8
-
 # the types of an allele, as DeepVariant numbers them; a pending matching base has 0
 cdef enum:
     REFERENCE = 1

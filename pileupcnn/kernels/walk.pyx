@@ -10,6 +10,7 @@ partition, are kept, sorted by position and grouped.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
+from pileupcnn.kernels.cigar cimport OP_D, OP_EQ, OP_I, OP_M, OP_N, OP_P, OP_S, OP_X
 from pileupcnn.kernels.vectors cimport fill
 
 cdef class AlleleWalk:

@@ -285,3 +285,6 @@ ARCHITECTURES: dict[str, Callable[[Any, float], Any]] = {
     "strided_reads": _strided_reads,
 }
 """Feature extractors by name: scaled images and a share to drop, to one vector an image."""
+
+DEFAULT_ARCHITECTURE = "strided_reads"
+"""What is trained unless another is asked for."""

@@ -77,3 +77,14 @@ def run(
     if threads == 1:
         return run_serial(make_worker, items)
     return run_threads(make_worker, items, threads)
+
+
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, the next one made on a thread of its own while one is used."""
+    source = iter(items)
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="pileupcnn") as pool:
+        pending = pool.submit(next, source, end)
+        while (item := pending.result()) is not end:
+            pending = pool.submit(next, source, end)
+            yield item  # type: ignore[misc]

@@ -25,6 +25,7 @@ from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.labels import INDEL, SNP
 from pileupcnn.model import CLASSES, Bundle, load_bundle, save_bundle
 from pileupcnn.onnx_export import to_onnx
+from pileupcnn.runners import ahead
 from pileupcnn.settings_json import settings_to_json
 from pileupcnn.store import PackedStore
 from pileupcnn.train_small import Described, SmallFitSettings, fit_small_model
@@ -56,7 +57,7 @@ class FitSettings:
         How the small model is trained, after the network.
     """
 
-    architecture: str = "strided"
+    architecture: str = networks.DEFAULT_ARCHITECTURE
     epochs: int = 20
     batch_size: int = 256
     learning_rate: float = 1e-3
@@ -398,15 +399,22 @@ class _Trainer:
         order = np.resize(order if len(order) else self._images, self._steps * size)
         total = 0.0
         for images, numbers in tqdm(
-            self._store.batches(order, size),
+            ahead(self._changed(order, rng)),
             total=self._steps,
             desc=f"epoch {epoch + 1}/{self._settings.epochs}",
             unit="batch",
             disable=None,
         ):
-            self._augment(images, self._store.length[numbers], self._store.type[numbers], rng)
             total += float(self._model.train_on_batch(images, self._store.label[numbers]))
         return total / self._steps
+
+    def _changed(
+        self, order: NDArray[np.int64], rng: np.random.Generator
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """Batches of training images, changed, with their numbers."""
+        for images, numbers in self._store.batches(order, self._settings.batch_size):
+            self._augment(images, self._store.length[numbers], self._store.type[numbers], rng)
+            yield images, numbers
 
     def logits(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the network says of images of the store, by number; float32 [n, classes]."""

@@ -398,4 +398,4 @@ print(fit(PackedStore({str(store.path)!r}), {str(tmp_path)!r}, settings))
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert load_bundle(tmp_path / "bundle").architecture == "strided"
+    assert load_bundle(tmp_path / "bundle").architecture == networks.DEFAULT_ARCHITECTURE

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     help="Model bundle to start from; gives architecture, image size and read settings.",
 )
 @click.option("--name", default="custom", show_default=True, help="Name of the model.")
-@click.option("--architecture", help="Network to train.  [default: strided]")
+@click.option("--architecture", help="Network to train.  [default: strided_reads]")
 @click.option("--height", type=click.IntRange(10, 400), help="Image rows.  [default: 64]")
 @click.option("--width", type=click.IntRange(3, 999), help="Image columns.  [default: 101]")
 @click.option(
@@ -141,7 +141,7 @@ def run_train(
     from pileupcnn.errors import OptionError
     from pileupcnn.labels import DEFAULT_SCHEME
     from pileupcnn.model import load_bundle
-    from pileupcnn.networks import ARCHITECTURES, require_training_packages
+    from pileupcnn.networks import ARCHITECTURES, DEFAULT_ARCHITECTURE, require_training_packages
     from pileupcnn.simulate.run import refuse_scoring
     from pileupcnn.store import PackedStore
     from pileupcnn.train import FitSettings, fit
@@ -153,7 +153,7 @@ def run_train(
             "--init gives architecture, image size and realignment; leave out --architecture, "
             "--height, --width and --realign"
         )
-    architecture = start.architecture if start is not None else architecture or "strided"
+    architecture = start.architecture if start is not None else architecture or DEFAULT_ARCHITECTURE
     if architecture not in ARCHITECTURES:
         raise OptionError(
             f"--architecture {architecture}: choose one of {', '.join(sorted(ARCHITECTURES))}"

@@ -164,12 +164,12 @@ def test_repeat_changes_agree_with_a_slow_count(testdata: Path) -> None:
 
 
 def test_after_runs_marks_both_directions() -> None:
-    text = b"GATC" * 3 + b"A" * 12 + b"GCTC" * 20
+    text = b"GATC" * 3 + b"A" * 12 + b"GCTC" * 35
     state, distance = after_runs(np.frombuffer(text, np.uint8))
-    assert state[0].tolist() == [0] * 24 + [4] * 10 + [5] * 10 + [6] * 20 + [0] * 40
-    assert distance[0].tolist() == [0] * 24 + list(range(1, 41)) + [0] * 40
-    assert state[1].tolist() == [5] * 2 + [4] * 10 + [0] * 92
-    assert distance[1].tolist() == list(range(12, 0, -1)) + [0] * 92
+    assert state[0].tolist() == [0] * 24 + [4] * 15 + [5] * 25 + [6] * 60 + [0] * 40
+    assert distance[0].tolist() == [0] * 24 + list(range(1, 101)) + [0] * 40
+    assert state[1].tolist() == [4] * 12 + [0] * 152
+    assert distance[1].tolist() == list(range(12, 0, -1)) + [0] * 152
 
 
 def test_what_the_simulator_put_in_comes_out(learned: Profile) -> None:

@@ -37,7 +37,7 @@ FIT = FitSettings(
 )
 
 
-def tiny(images: Any) -> Any:
+def tiny(images: Any, dropout: float) -> Any:
     """An architecture that is traced in no time."""
     import keras
 
@@ -48,7 +48,8 @@ def tiny(images: Any) -> Any:
         images.shape[-1], 1, use_bias=False, kernel_initializer=identity, name="tiny_same"
     )(images)
     scaled = keras.layers.BatchNormalization(momentum=0.5, name="tiny_scaled")(same)
-    return keras.layers.GlobalMaxPooling2D(name="tiny_pool")(scaled)
+    pooled = keras.layers.GlobalMaxPooling2D(name="tiny_pool")(scaled)
+    return keras.layers.Dropout(dropout, name="tiny_dropout")(pooled)
 
 
 @pytest.fixture(scope="module", autouse=True)

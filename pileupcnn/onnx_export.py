@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from pileupcnn.networks import LOGITS, PROBABILITIES
 
@@ -71,17 +71,11 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return _Value(name)
 
-    def constant(self, name: str, values: Array) -> str:
+    def constant(self, name: str, values: Any, dtype: DTypeLike = np.float32) -> str:
         from onnx import numpy_helper
 
-        array = np.ascontiguousarray(values, np.float32)
+        array = np.ascontiguousarray(values, dtype)
         self.constants.append(numpy_helper.from_array(array, name))
-        return name
-
-    def integers(self, name: str, values: list[int]) -> str:
-        from onnx import numpy_helper
-
-        self.constants.append(numpy_helper.from_array(np.array(values, np.int64), name))
         return name
 
     def name(self, result: _Result) -> str:
@@ -183,7 +177,9 @@ def _cropping(graph: _Graph, layer: Any, x: _Value) -> _Result:
         "ends": [rows - below, columns - after],
         "axes": [2, 3],
     }
-    inputs = [graph.integers(f"{layer.name}_{name}", values) for name, values in limits.items()]
+    inputs = [
+        graph.constant(f"{layer.name}_{name}", values, np.int64) for name, values in limits.items()
+    ]
     return replace(graph.node("Slice", [x.name, *inputs], layer.name), scale=x.scale)
 
 

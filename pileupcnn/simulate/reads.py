@@ -72,9 +72,9 @@ def make_template(sequence: NDArray[np.uint8], library: Library) -> Template:
     entered[1, repeats.end[order] - 1] = order
     if library.tables.first is not None:
         state, distance = after_runs(sequence)
-    else:
-        state = distance = np.zeros((2, len(sequence)), np.uint8)
-    hot, prone = _places(sequence, library.hot)
+        hot, prone = _places(sequence, library.hot)
+    else:  # no profile: nothing is systematic
+        state = distance = hot = prone = np.zeros((2, len(sequence)), np.uint8)
     return Template(
         sequence,
         entered,

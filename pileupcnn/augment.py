@@ -28,6 +28,11 @@ QUALITY_BINS = (
 Illumina's four levels (NovaSeq) and eight levels (HiSeq X and later HiSeqs).
 """
 
+RANDOM_BINNINGS = 62
+"""Invented binnings beside these, as of machines that are not known."""
+
+_INVENTION_SEED = 62
+
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
@@ -41,7 +46,8 @@ class Augmentation:
     flip_strands : float
         Shown with forward and reverse reads exchanged.
     bin_qualities : float
-        Shown with base qualities binned as by another machine.
+        Shown with base qualities binned as by another machine, half of them by an
+        invented one.
     """
 
     thin_reads: float = 0.0
@@ -83,7 +89,9 @@ class Augmenter:
         self._shares, self._spec, self._candidates = augmentation, spec, candidates
         self._strands = np.arange(256, dtype=np.uint8)
         self._strands[list(STRAND_VALUES)] = STRAND_VALUES[::-1]
+        rng = np.random.default_rng(_INVENTION_SEED)
         self._bins = [_binned(bins) for bins in QUALITY_BINS]
+        self._invented = [_binned(_invent_bins(rng)) for _ in range(RANDOM_BINNINGS)]
 
     def __call__(
         self,
@@ -111,9 +119,11 @@ class Augmenter:
                 self._thin(reads, bool(kinds[index] == SNP), rng)
         self._map(images, draws[1] < self._shares.flip_strands, Channel.STRAND, self._strands)
         binned = np.flatnonzero(draws[2] < self._shares.bin_qualities)
-        chosen = rng.integers(len(self._bins), size=len(binned))
-        for number, table in enumerate(self._bins):
-            self._map(images, binned[chosen == number], Channel.BASE_QUALITY, table)
+        known = rng.random(len(binned)) < 0.5
+        for tables, mine in ((self._bins, binned[known]), (self._invented, binned[~known])):
+            chosen = rng.integers(len(tables), size=len(mine))
+            for number in np.unique(chosen):
+                self._map(images, mine[chosen == number], Channel.BASE_QUALITY, tables[number])
 
     def _map(
         self,
@@ -142,6 +152,15 @@ class Augmenter:
             left = reads[kept]
             reads[: len(left)] = left
             reads[len(left) :] = 0
+
+
+def _invent_bins(rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
+    """Three to eight levels, each somewhere within its bin."""
+    count = int(rng.integers(3, 9))
+    bounds = np.sort(rng.choice(np.arange(4, 38), count - 1, replace=False)).tolist()
+    lows, highs = [2, *bounds], [*bounds, 42]
+    levels = [int(rng.integers(low, high)) for low, high in zip(lows, highs, strict=True)]
+    return tuple(zip([*bounds, 256], levels, strict=True))
 
 
 def _binned(bins: tuple[tuple[int, int], ...]) -> NDArray[np.uint8]:

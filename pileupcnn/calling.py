@@ -39,6 +39,7 @@ from pileupcnn.scanning import (
     images_of,
 )
 from pileupcnn.small_model import MODEL_ID, SmallModel
+from pileupcnn.survey import Survey
 from pileupcnn.vcf import Record
 
 Result = TypeVar("Result")
@@ -219,7 +220,7 @@ class CallRun:
     task : Task
         The part of the run that is done.
     threads : int
-    drop_at_ends, small_model, confidence, population
+    drop_at_ends, small_model, confidence, population, survey
         As for `BlockScanner`.
     haploid : HaploidRegions
     progress : callable
@@ -239,6 +240,7 @@ class CallRun:
     confidence: ReferenceConfidence | None = None
     haploid: HaploidRegions = DIPLOID
     population: Sequence[str | Path] = ()
+    survey: Survey | None = None
     progress: Callable[[int], object] = lambda _: None
 
     def records(self, statistics: Statistics) -> Generator[Item, None, None]:
@@ -295,5 +297,6 @@ class CallRun:
             small_model=self.small_model,
             confidence=self.confidence,
             population=self.population,
+            survey=self.survey,
         )
         return BlockCaller(scanner, self.settings, self.classifier, finish)

@@ -33,7 +33,7 @@ from pileupcnn.pileup import spec_from_info
 from pileupcnn.realign import RealignSettings
 from pileupcnn.regions import Block, Region, blocks, read_bed, resolve_regions
 from pileupcnn.settings_json import settings_from_json, settings_to_json
-from pileupcnn.small_model import features
+from pileupcnn.small_model import inputs
 from pileupcnn.store import (
     FORMAT_VERSION,
     LabelledImages,
@@ -44,6 +44,7 @@ from pileupcnn.store import (
     pack,
     write_index,
 )
+from pileupcnn.survey import Survey
 from pileupcnn.tfrecords import find_shards
 
 _FILES = ("reads", "ref", "truth", "confident")
@@ -304,19 +305,20 @@ def _draw_run(
     scheme: Scheme,
 ) -> None:
     """Draw one run, block by block, and write it in genome order."""
+    size = settings.reads.partition_size
     with ExampleMaker([run.reads], run.ref, settings) as maker:
         contigs = maker.contigs
-    asked = resolve_regions([run.regions] if run.regions else [], contigs)
-    confident = ConfidentRegions(
-        ConfidentRegions(read_bed(run.confident, contigs)).intersect(asked)
-    )
-    size = settings.reads.partition_size
-    regions = confident.cover(asked, size)
-    if not regions:
-        raise InputError(
-            f"{run.confident}: no interval on a contig of {run.reads}"
-            f"{' within the regions' if run.regions else ''}; compare the contig names"
+        asked = resolve_regions([run.regions] if run.regions else [], contigs)
+        confident = ConfidentRegions(
+            ConfidentRegions(read_bed(run.confident, contigs)).intersect(asked)
         )
+        regions = confident.cover(asked, size)
+        if not regions:
+            raise InputError(
+                f"{run.confident}: no interval on a contig of {run.reads}"
+                f"{' within the regions' if run.regions else ''}; compare the contig names"
+            )
+        survey = maker.take_survey(regions)
     total = sum(len(region) for region in regions)
     truth = Truth(run.truth, tuple(contigs), confident, scheme)
     with (
@@ -324,7 +326,7 @@ def _draw_run(
         tqdm(total=total, desc=run.name, unit="bp", unit_scale=True, disable=None) as bar,
     ):
         for length, parts in runners.run(
-            lambda: _BlockLabeller(run, settings, truth), blocks(regions, size), threads
+            lambda: _BlockLabeller(run, settings, truth, survey), blocks(regions, size), threads
         ):
             for part in parts:
                 writer.add(part)
@@ -334,11 +336,15 @@ def _draw_run(
 class _BlockLabeller:
     """Draws and labels blocks; one thread's own."""
 
-    def __init__(self, run: TrainingRun, settings: ExampleSettings, truth: Truth) -> None:
-        self._run = run
+    def __init__(
+        self, run: TrainingRun, settings: ExampleSettings, truth: Truth, survey: Survey
+    ) -> None:
+        self._run, self._survey = run, survey
         self._rank = {contig: i for i, contig in enumerate(truth.contigs)}
         self._labeller = Labeller(truth, run.ref)
-        self._maker = ExampleMaker([run.reads], run.ref, settings, detail=Detail.REFERENCE)
+        self._maker = ExampleMaker(
+            [run.reads], run.ref, settings, detail=Detail.REFERENCE, survey=survey
+        )
 
     def close(self) -> None:
         """Close the files."""
@@ -359,7 +365,7 @@ class _BlockLabeller:
         start = candidates.start[plan.candidate[kept]]
         return pack(
             examples.draw(0, len(plan))[kept],
-            features=features(candidates, examples.reads, plan)[kept],
+            features=inputs(candidates, examples.reads, plan, self._survey)[kept],
             label=label[kept],
             type=image_types(candidates, plan)[kept],
             contig=np.full(len(start), self._rank[contig], np.int32),

@@ -30,6 +30,7 @@ from pileupcnn.regions import Region
 from pileupcnn.resources import Closing
 from pileupcnn.samples import Support, pooled_supports
 from pileupcnn.small_model import Answers, SmallModel, answer
+from pileupcnn.survey import Survey, take_survey
 
 CHECKED_BASES = 100_000
 """Aligned bases after which it is decided whether reads and reference belong together."""
@@ -107,6 +108,7 @@ class RunExamples:
     reference_blocks: ReferenceBlocks | None
     others: list[ReadBatch]
     _supports: list[Support]
+    _usual_depth: float
     _drawer: Drawer
     _spec: PileupSpec
 
@@ -137,10 +139,18 @@ class RunExamples:
                 self.window,
                 drawn,
                 first,
+                self._usual_depth,
             )
         else:
             draw_images(
-                self._drawer, self.reads, self.candidates, self.plan, self.window, drawn, first
+                self._drawer,
+                self.reads,
+                self.candidates,
+                self.plan,
+                self.window,
+                drawn,
+                first,
+                self._usual_depth,
             )
         return drawn
 
@@ -170,6 +180,9 @@ class ExampleMaker(Closing):
         The files of each further sample, where images stack several
         (`PileupSpec.sample_heights`): in the order of the images, without the
         sample that has the candidates. Each file is of one sample.
+    survey : Survey, optional
+        From `take_survey`. Nothing is scanned without it where images show
+        something of the whole sample, or a small model answers.
 
     Attributes
     ----------
@@ -195,10 +208,12 @@ class ExampleMaker(Closing):
         confidence: ReferenceConfidence | None = None,
         population: Sequence[str | Path] = (),
         others: Sequence[Sequence[str | Path]] = (),
+        survey: Survey | None = None,
     ) -> None:
         self.settings = settings
         self._detail = detail if small_model is None else Detail.REFERENCE
         self._small_model = small_model
+        self._survey = survey
         self._confidence = confidence
         spec = settings.pileup
         if len(spec.heights) != 1 + len(others):
@@ -239,6 +254,7 @@ class ExampleMaker(Closing):
             settings.candidates.min_base_quality,
             settings.reads.min_mapping_quality,
             settings.realign.alignment if settings.realign else None,
+            survey.slip_quality if survey else 0.0,
         )
 
     def close(self) -> None:
@@ -265,8 +281,19 @@ class ExampleMaker(Closing):
                 end = max(end, int(reads.end.max(initial=end)))
         return self.reference.window(run[0].contig, start - margin, end + margin)
 
+    @property
+    def needs_survey(self) -> bool:
+        """Whether a network sees something of the whole sample."""
+        return self.settings.pileup.needs_survey or self._small_model is not None
+
+    def take_survey(self, regions: Sequence[Region]) -> Survey:
+        """Look at the sample with the candidates in all that is to be scanned."""
+        return take_survey(self.scanner, self.reference, regions)
+
     def run_examples(self, run: tuple[Region, ...]) -> RunExamples:
         """Reads, candidates and image plan of one run of partitions."""
+        if self.needs_survey and self._survey is None:
+            raise ValueError("the network sees something of the whole sample; give its survey")
         samples = [scanner.scan(run) for scanner in (self.scanner, *self._others)]
         realign = self.settings.realign
         window = self._window(samples, run)
@@ -284,8 +311,8 @@ class ExampleMaker(Closing):
         if self._frequencies is not None:
             candidates.allele_frequency = self._frequencies.lookup(candidates, self.reference)
         plan, answers, blocks = plan_images(candidates), None, None
-        if self._small_model is not None:
-            answers, plan = answer(self._small_model, candidates, reads, plan)
+        if self._small_model is not None and self._survey is not None:
+            answers, plan = answer(self._small_model, candidates, reads, plan, self._survey)
         if self._confidence is not None and candidates.counts is not None:
             blocks = self._confidence.blocks(run, candidates.counts, window)
         supports = (
@@ -303,6 +330,7 @@ class ExampleMaker(Closing):
             blocks,
             others,
             supports,
+            self._survey.usual_depth(reads.contig) if self._survey else 0.0,
             self._drawer,
             self.settings.pileup,
         )

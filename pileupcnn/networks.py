@@ -226,32 +226,45 @@ def _strided(x: Any, dropout: float) -> Any:
     return keras.layers.Dropout(dropout, name="dropout")(x) if dropout else x
 
 
-def _strided_reads(x: Any, dropout: float) -> Any:
+def _strided_reads(images: Any, dropout: float) -> Any:
     """The strided network, and beside it each read for itself, summed over all of them.
 
     What is known of a genotype from independent reads is a sum of log likelihoods
     over them. Convolutions mix neighbouring reads and must learn to count; the
     second branch turns the pixels of one row around the candidate into a few
-    numbers and adds these up.
+    numbers and adds these up. What is known of the whole sample joins both.
     """
     import keras
 
-    whole = _strided(x, dropout)
-    columns = min(READ_WINDOW, x.shape[2])
-    before = (x.shape[2] - columns) // 2
+    whole = _strided(images, dropout)
+    width = images.shape[2]
+    columns = min(READ_WINDOW, width)
+    before = (width - columns) // 2
     x = keras.layers.Cropping2D(
-        ((0, 0), (before, x.shape[2] - columns - before)),
-        data_format="channels_last",
-        name="centre",
-    )(x)
+        ((0, 0), (before, width - columns - before)), data_format="channels_last", name="centre"
+    )(images)
     x = _convolution(x, 64, (1, columns), "read1", padding="valid")
     x = _convolution(x, 48, 1, "read2")
     x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="mean_read")(x)
     # of 64 rows; so that single reads weigh as much as features of the whole
     sums = keras.layers.Rescaling(8.0, name="reads")(x)
-    both = keras.layers.Concatenate(name="both")([whole, sums])
-    hidden = keras.layers.Dense(64, kernel_initializer="he_normal", name="hidden")(both)
-    return keras.layers.ReLU(name="hidden_relu")(hidden)
+    features = keras.layers.Concatenate(name="both")([whole, sums, _sample(images)])
+    for name in ("hidden1", "hidden2"):
+        features = keras.layers.Dense(64, kernel_initializer="he_normal", name=name)(features)
+        features = keras.layers.ReLU(name=f"{name}_relu")(features)
+    return features
+
+
+def _sample(images: Any) -> Any:
+    """One pixel of the reference, whose channels hold what is the same all over an image."""
+    import keras
+
+    rows, columns = images.shape[1:3]
+    middle = columns // 2
+    pixel = keras.layers.Cropping2D(
+        ((0, rows - 1), (middle, columns - 1 - middle)), data_format="channels_last", name="pixel"
+    )(images)
+    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="sample")(pixel)
 
 
 def _convolution(

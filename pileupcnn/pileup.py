@@ -26,7 +26,10 @@ class Channel(IntEnum):
 
     Its images show an insertion as one pixel, however long it is; `ALLELE_LENGTH`
     tells: by how many bases the ALTs that the image shows change the length, in the
-    reference's rows and in those of reads that support one.
+    reference's rows and in those of reads that support one. Of the whole sample
+    (`pileupcnn.survey`), in all rows: `RELATIVE_DEPTH` is the site's depth as a
+    multiple of the usual one (1 where there is none, 2 for any higher), `SLIP_QUALITY`
+    how seldom reads slip in repeats.
     """
 
     READ_BASE = 1
@@ -54,13 +57,21 @@ class Channel(IntEnum):
     BASE_METHYLATION = 23
     BASE_6MA = 24
     ALLELE_LENGTH = 1001
+    RELATIVE_DEPTH = 1002
+    SLIP_QUALITY = 1003
 
 
 BASE_CHANNELS = tuple(Channel(number) for number in range(1, 7))
 """The six channels that all of DeepVariant's models have."""
 
 
-OWN_CHANNELS = (*BASE_CHANNELS, Channel.INSERT_SIZE, Channel.ALLELE_LENGTH)
+OWN_CHANNELS = (
+    *BASE_CHANNELS,
+    Channel.INSERT_SIZE,
+    Channel.ALLELE_LENGTH,
+    Channel.RELATIVE_DEPTH,
+    Channel.SLIP_QUALITY,
+)
 """What networks of our own see unless told otherwise."""
 
 
@@ -194,6 +205,11 @@ class PileupSpec:
         """Whether the frequencies of alleles in a population are shown."""
         return Channel.ALLELE_FREQUENCY in self.channels
 
+    @property
+    def needs_survey(self) -> bool:
+        """Whether anything of the whole sample is shown."""
+        return not {Channel.RELATIVE_DEPTH, Channel.SLIP_QUALITY}.isdisjoint(self.channels)
+
 
 MIN_HEIGHT_OF_ALT_ALIGNED = 75
 """Rows of DeepVariant's lowest image: three such on top of each other are alt-aligned rows."""
@@ -295,10 +311,12 @@ def make_drawer(
     min_base_quality: int,
     min_mapping_quality: int,
     alignment: AlignmentSettings | None = None,
+    slip_quality: float = 0.0,
 ) -> Drawer:
     """The kernel that draws images of `spec`; one for each thread.
 
-    `alignment` says how reads are aligned to ALTs, if they are.
+    `alignment` says how reads are aligned to ALTs, if they are; `slip_quality` is
+    the sample's, from its survey.
     """
     layout = ALT_LAYOUTS.index(spec.alt_aligned_pileup.value)
     aligner = None
@@ -324,6 +342,7 @@ def make_drawer(
         layout,
         spec.types_to_alt_align is TypesToAltAlign.ALL,
         aligner,
+        slip_quality,
     )
 
 
@@ -335,6 +354,7 @@ def draw_images(
     window: ReferenceWindow,
     images: NDArray[np.uint8],
     first: int = 0,
+    usual_depth: float = 0.0,
 ) -> None:
     """Draw the images ``first`` to ``first + len(images)`` of a plan, of one sample.
 
@@ -351,9 +371,11 @@ def draw_images(
         the contig (where DeepVariant drops the candidate).
     first : int
         Place in the plan of the first image.
+    usual_depth : float
+        Of the sample on this contig, from its survey; 0 if there is none.
     """
     support = candidates.support_offset, candidates.support
-    draw_samples(drawer, [reads], [support], candidates, plan, window, images, first)
+    draw_samples(drawer, [reads], [support], candidates, plan, window, images, first, usual_depth)
 
 
 def draw_samples(
@@ -365,6 +387,7 @@ def draw_samples(
     window: ReferenceWindow,
     images: NDArray[np.uint8],
     first: int = 0,
+    usual_depth: float = 0.0,
 ) -> None:
     """As `draw_images`, of several samples in the order of `PileupSpec.sample_heights`.
 
@@ -381,4 +404,5 @@ def draw_samples(
         window.start,
         window.contig_length,
         images,
+        usual_depth,
     )

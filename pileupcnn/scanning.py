@@ -31,6 +31,7 @@ from pileupcnn.pileup import ImagePlan
 from pileupcnn.postprocess import Image
 from pileupcnn.regions import Block
 from pileupcnn.small_model import SmallModel
+from pileupcnn.survey import Survey
 
 
 @dataclass(slots=True)
@@ -159,7 +160,7 @@ class BlockScanner:
     drop_at_ends : bool
         Draw no image of candidates whose image would leave the contig, as
         DeepVariant does, instead of leaving the columns outside blank.
-    detail, small_model, confidence, population
+    detail, small_model, confidence, population, survey
         As for `ExampleMaker`.
     """
 
@@ -176,6 +177,7 @@ class BlockScanner:
         small_model: SmallModel | None = None,
         confidence: ReferenceConfidence | None = None,
         population: Sequence[str | Path] = (),
+        survey: Survey | None = None,
     ) -> None:
         self._reads, self._reference = reads, reference
         self._maker = ExampleMaker(
@@ -187,6 +189,7 @@ class BlockScanner:
             small_model=small_model,
             confidence=confidence,
             population=population,
+            survey=survey,
         )
         self._first_block = first_block
         self._drop_at_ends = drop_at_ends

@@ -1,8 +1,8 @@
 """The small model: sites so plain that some numbers decide them, and no image is drawn.
 
 As in DeepVariant 1.9 it comes between candidates and images. Each candidate
-with each set of ALTs that would have an image is described by 70 integers
-(`FEATURES`); where the small model is sure enough its answer stands, and only
+with each set of ALTs that would have an image is described by integers
+(`INPUTS`); where the small model is sure enough its answer stands, and only
 the other sets are drawn and shown to the network.
 """
 
@@ -22,6 +22,7 @@ from pileupcnn.kernels.dense import PANEL, dense
 from pileupcnn.kernels.features import FeatureCounter
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.reads import ReadBatch
+from pileupcnn.survey import Survey
 
 FEATURES = (
     "num_reads_supports_ref",
@@ -54,14 +55,24 @@ Reads count with those of low quality. Frequencies and strand ratios are
 percentages, qualities means, both cut to integers; 0 where there is no read.
 """
 
+SAMPLE_FEATURES = ("relative_depth", "slip_quality")
+"""What is added of the whole sample (`pileupcnn.survey`): ``total_depth`` as a percentage of the
+usual depth, and how seldom reads slip in repeats, Phred-scaled; rounded."""
+
+INPUTS = (*FEATURES, *SAMPLE_FEATURES)
+"""What a network is given, in order."""
+
 MODEL_ID = "small_model"
 """What FORMAT MID calls it, as in DeepVariant."""
 
 MAX_PROBABILITY = 1 - 1e-7
 """Highest probability that is believed; caps a set's quality at 70."""
 
+MAX_RELATIVE_DEPTH = 200
+"""Percent from which on a deeper site looks the same, as in images."""
+
 Predict = Callable[[NDArray[np.int32]], NDArray[np.float32]]
-"""From features, int32 [n, 70], to float32 [n, 3]: probabilities of 0, 1 and 2 copies."""
+"""From `INPUTS`, int32 [n, 72], to float32 [n, 3]: probabilities of 0, 1 and 2 copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +154,25 @@ def features(candidates: CandidateBatch, reads: ReadBatch, sets: ImagePlan) -> N
     return rows
 
 
+def inputs(
+    candidates: CandidateBatch, reads: ReadBatch, sets: ImagePlan, survey: Survey
+) -> NDArray[np.int32]:
+    """What a network is given of sets of ALTs; int32 [m, 72], in the order of `INPUTS`."""
+    rows = features(candidates, reads, sets)
+    depth, usual = column(rows, "total_depth"), survey.usual_depth(candidates.contig)
+    relative = np.rint(100 * depth / usual) if usual else np.full(len(rows), 100)
+    quality = np.full(len(rows), round(survey.slip_quality))
+    return np.column_stack((rows, np.minimum(relative, MAX_RELATIVE_DEPTH), quality)).astype(
+        np.int32
+    )
+
+
 def answer(
-    model: SmallModel, candidates: CandidateBatch, reads: ReadBatch, plan: ImagePlan
+    model: SmallModel,
+    candidates: CandidateBatch,
+    reads: ReadBatch,
+    plan: ImagePlan,
+    survey: Survey,
 ) -> tuple[Answers, ImagePlan]:
     """Ask the small model of every image of a plan.
 
@@ -154,6 +182,8 @@ def answer(
     candidates, reads
         As for `features`.
     plan : ImagePlan
+    survey : Survey
+        Of the sample.
 
     Returns
     -------
@@ -162,7 +192,7 @@ def answer(
     ImagePlan
         What is left to draw.
     """
-    rows = features(candidates, reads, plan)
+    rows = inputs(candidates, reads, plan, survey)
     probabilities = model.predict(rows) if len(rows) else np.empty((0, 3), np.float32)
     sure = is_sure(rows, probabilities, model.settings)
     return Answers(plan, probabilities).where(sure), plan.where(~sure)
@@ -171,7 +201,7 @@ def answer(
 def is_sure(
     rows: NDArray[np.int32], probabilities: NDArray[np.float32], settings: SmallModelSettings
 ) -> NDArray[np.bool_]:
-    """Which answers stand, bool [n], of features, int32 [n, 70], and float32 [n, 3]."""
+    """Which answers stand, bool [n], of `INPUTS`, int32 [n, 72], and float32 [n, 3]."""
     limit = np.where(column(rows, "is_snp") == 1, settings.min_gq_snps, settings.min_gq_indels)
     asked = column(rows, "total_depth") <= settings.max_depth
     sure: NDArray[np.bool_] = asked & (quality(probabilities) >= limit)
@@ -186,8 +216,8 @@ def quality(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def column(rows: NDArray[np.int32], feature: str) -> NDArray[np.int32]:
-    """One of the `FEATURES` of all rows."""
-    return rows[:, FEATURES.index(feature)]
+    """One of the `INPUTS` of all rows."""
+    return rows[:, INPUTS.index(feature)]
 
 
 class DenseNetwork:
@@ -216,7 +246,7 @@ class DenseNetwork:
     def __init__(self, weights: Sequence[NDArray[np.float32]]) -> None:
         self.weights = tuple(weights)
         self._layers = []
-        width = len(FEATURES)
+        width = len(INPUTS)
         for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
             if kernel.shape != (width, *bias.shape):
                 raise ValueError(f"a layer of {kernel.shape} and {bias.shape} after {width} values")
@@ -224,7 +254,7 @@ class DenseNetwork:
             width = len(bias)
 
     def __call__(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Probabilities, float32 [n, k], of features, int32 [n, 70]."""
+        """Probabilities, float32 [n, k], of `INPUTS`, int32 [n, 72]."""
         return softmax(self.logits(rows)).astype(np.float32)
 
     def logits(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:

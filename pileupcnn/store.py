@@ -17,7 +17,7 @@ its ``n`` images, in genome order:
 ``start.npy``    int64 [n]     start of the candidate, 0-based
 ``alts.npy``     int8 [n, 2]   indices among the candidate's ALT alleles of those
                                in the image; the second is -1 if it shows one
-``features.npy`` int32 [n, 70] what `small_model.FEATURES` names; not there if the images
+``features.npy`` int32 [n, 72] what `small_model.INPUTS` names; not there if the images
                                came without reads
 ``run.json``     ``format``, ``version``, ``signature``, ``name``, ``contigs``,
                  ``settings`` (reading, candidates and image geometry),
@@ -51,10 +51,10 @@ from pileupcnn.examples import ExampleSettings
 from pileupcnn.model import replace_folder
 from pileupcnn.pileup import PileupSpec
 from pileupcnn.settings_json import from_json, settings_from_json, settings_to_json, to_json
-from pileupcnn.small_model import FEATURES
+from pileupcnn.small_model import INPUTS
 
 FORMAT = "pileupcnn-store"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 FEATURES_COLUMN = "features"
 """The column that only images drawn from reads have."""
@@ -65,7 +65,7 @@ _COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     "contig": (np.int32, ()),
     "start": (np.int64, ()),
     "alts": (np.int8, (2,)),
-    FEATURES_COLUMN: (np.int32, (len(FEATURES),)),
+    FEATURES_COLUMN: (np.int32, (len(INPUTS),)),
 }
 """The files with one entry an image: type and shape of an entry."""
 
@@ -367,14 +367,14 @@ class PackedStore:
             raise self._damage(f"{run.directory}/{name}.npy", error) from error
 
     def features(self, images: NDArray[np.int64]) -> NDArray[np.int32] | None:
-        """What `small_model.FEATURES` names of images, by number; int32 [k, 70].
+        """What `small_model.INPUTS` names of images, by number; int32 [k, 72].
 
         None if some run came without.
         """
         names = [run.directory for run in self.runs]
         if not all((self.path / name / f"{FEATURES_COLUMN}.npy").exists() for name in names):
             return None
-        found = np.empty((len(images), len(FEATURES)), np.int32)
+        found = np.empty((len(images), len(INPUTS)), np.int32)
         runs = self.run[images]
         for index, run in enumerate(self.runs):
             chosen = runs == index

@@ -1,4 +1,4 @@
-"""Training of the small model: a few dense layers on the numbers of `small_model.FEATURES`."""
+"""Training of the small model: a few dense layers on the numbers of `small_model.INPUTS`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pileupcnn.calibration import fit_scaling
 from pileupcnn.small_model import (
-    FEATURES,
+    INPUTS,
     DenseNetwork,
     SmallModel,
     SmallModelSettings,
@@ -55,7 +55,7 @@ class Described:
 
     Attributes
     ----------
-    features : int32 [n, 70]
+    features : int32 [n, 72]
     label : int8 [n]
     """
 
@@ -150,7 +150,7 @@ def _train(
     keras.utils.set_random_seed(settings.seed)
     layers = [keras.layers.Dense(width, activation="relu") for width in settings.widths]
     model = keras.Sequential(
-        [keras.Input((len(FEATURES),)), *layers, keras.layers.Dense(classes)], name="small"
+        [keras.Input((len(INPUTS),)), *layers, keras.layers.Dense(classes)], name="small"
     )
     steps = -(-len(scaled) // settings.batch_size)
     model.compile(

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -260,11 +260,13 @@ def candidate_sites(data: DataSet, model: Path | None) -> list[Site]:
     """The very candidates that the model is shown."""
     from pileupcnn.examples import ExampleMaker
     from pileupcnn.model import DEFAULT_MODEL, load_bundle
+    from pileupcnn.pileup import PileupSpec
     from pileupcnn.regions import Region, blocks
 
     window = data.window
     sites = []
-    settings = load_bundle(model or DEFAULT_MODEL).settings
+    # no image is drawn, and what it would show does not matter
+    settings = replace(load_bundle(model or DEFAULT_MODEL).settings, pileup=PileupSpec())
     with ExampleMaker([window.reads], data.ref, settings) as maker:
         for block in blocks([Region(window.contig, window.start, window.end)]):
             for run in block.runs():

@@ -20,7 +20,7 @@ from pileupcnn.model import save_bundle
 from pileupcnn.pileup import PileupSpec
 from pileupcnn.reads import ReadSettings
 from pileupcnn.realign import RealignSettings
-from pileupcnn.small_model import FEATURES, DenseNetwork, SmallModel
+from pileupcnn.small_model import INPUTS, DenseNetwork, SmallModel
 
 
 class PlaceClassifier:
@@ -88,8 +88,8 @@ def make_bundle(
 
 def plain_small_model() -> SmallModel:
     """It goes by the share of reads with the ALTs alone: sure near a half, and near all."""
-    kernel = np.zeros((len(FEATURES), 3), np.float32)
-    kernel[FEATURES.index("alt_indices_variant_allele_frequency")] = [-0.5, 0, 0.5]
+    kernel = np.zeros((len(INPUTS), 3), np.float32)
+    kernel[INPUTS.index("alt_indices_variant_allele_frequency")] = [-0.5, 0, 0.5]
     return SmallModel(DenseNetwork([kernel, np.array([10, 0, -37], np.float32)]))
 
 

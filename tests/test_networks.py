@@ -79,3 +79,12 @@ def test_other_pools_than_the_process_has_are_warned_of() -> None:
     networks.build("strided", SHAPE)  # TensorFlow is up from here on
     with pytest.warns(UserWarning, match="1 threads an operation in this process, not 3"):
         networks.start_tensorflow("cpu", intra_op=3, inter_op=1)
+
+
+def test_what_is_known_of_the_sample_is_read_off_the_reference() -> None:
+    import keras
+
+    network = networks.build("strided_reads", (12, 31, 3))
+    images = np.random.default_rng(1).integers(0, 256, (4, 12, 31, 3), np.uint8)
+    found = keras.Model(network.input, network.get_layer("sample").output)(images)
+    np.testing.assert_allclose(np.asarray(found), images[:, 0, 15] / 128, rtol=1e-6)

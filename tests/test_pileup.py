@@ -39,6 +39,7 @@ from pileupcnn.pileup import (
     plan_images,
     spec_from_info,
 )
+from pileupcnn.regions import Region
 
 SETTINGS = settings(
     deadline=None,
@@ -46,7 +47,9 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 FREQUENCIES = [0, 0.000009, 0.00001, 0.0000101, 0.0005, 0.012, 0.1, 0.5, 0.999, 1]
-OTHERS = sorted(DRAWABLE - set(BASE_CHANNELS))
+OF_SAMPLE = {Channel.RELATIVE_DEPTH, Channel.SLIP_QUALITY}
+ANY = sorted(DRAWABLE - OF_SAMPLE)
+OTHERS = sorted(DRAWABLE - OF_SAMPLE - set(BASE_CHANNELS))
 
 
 def with_modifications(scene: Scene, seed: int) -> list[Read]:
@@ -111,7 +114,7 @@ def check_images(
 @given(
     scene=scenes(),
     geometry=geometries,
-    channels=st.lists(st.sampled_from(sorted(DRAWABLE)), unique=True, min_size=1),
+    channels=st.lists(st.sampled_from(ANY), unique=True, min_size=1),
     seed=st.integers(0, 1000),
     sort=st.booleans(),
     coverage=st.sampled_from([0, 2.9, 7, 1000]),
@@ -307,6 +310,9 @@ def image_of(
     supporters: tuple[tuple[int, ...], ...] = (),
     frequencies: tuple[float, ...] = (),
     shown: int = 0,
+    depth: int = 0,
+    usual_depth: float = 0.0,
+    slip_quality: float = 0.0,
     **spec: Any,
 ) -> NDArray[np.uint8]:
     """One image of a candidate at `start`; `supporters` are the reads of each ALT."""
@@ -317,7 +323,7 @@ def image_of(
         start=np.array([start]),
         end=np.array([start + len(alleles[0])]),
         partition=np.zeros(1, np.int32),
-        depth=np.zeros(1, np.int32),
+        depth=np.array([depth], np.int32),
         allele_offset=np.array([0, len(alleles)]),
         base_offset=np.cumsum([0, *map(len, alleles)]),
         bases=np.frombuffer("".join(alleles).encode(), np.uint8),
@@ -329,10 +335,15 @@ def image_of(
         allele_frequency=np.array([0, *frequencies], np.float32) if frequencies else None,
     )
     batch = to_batch(reads, [(0, len(contig))])
-    drawer = make_drawer(PileupSpec(**spec), min_base_quality=10, min_mapping_quality=5)
+    drawer = make_drawer(
+        PileupSpec(**spec),
+        min_base_quality=10,
+        min_mapping_quality=5,
+        slip_quality=slip_quality,
+    )
     images = np.full((1, *PileupSpec(**spec).shape), 7, np.uint8)
     plan = plan_images(candidates)
-    draw_images(drawer, batch, candidates, plan, whole_window(contig), images, shown)
+    draw_images(drawer, batch, candidates, plan, whole_window(contig), images, shown, usual_depth)
     return images[0]
 
 
@@ -380,6 +391,47 @@ def test_allele_length(alleles: tuple[str, str], value: int) -> None:
     spec = {"height": 2, "width": 21, "reference_rows": 1, "channels": (Channel.ALLELE_LENGTH,)}
     image = image_of("A" * 60, [read_of("A" * 40, "40M")], 20, alleles, **spec)
     assert image[:, :, 0].tolist() == [[value] * 21, [0] * 21]
+
+
+@pytest.mark.parametrize(
+    ("depth", "usual", "value"),
+    [
+        (30, 30.0, 64),
+        (15, 30.0, 32),
+        (50, 30.0, 107),
+        (5, 30.6, 10),
+        (200, 30.0, 128),
+        (7, 0.0, 64),
+    ],
+)
+def test_relative_depth(depth: int, usual: float, value: int) -> None:
+    layers = (Channel.RELATIVE_DEPTH,)
+    spec = {"height": 3, "width": 21, "reference_rows": 1, "channels": layers}
+    image = image_of(
+        *("A" * 60, [read_of("A" * 16, "16M", 10)], 20, ("A", "C")),
+        depth=depth,
+        usual_depth=usual,
+        **spec,
+    )
+    assert image[:, :, 0].tolist() == [[value] * 21, [value] * 16 + [0] * 5, [0] * 21]
+
+
+@pytest.mark.parametrize(("quality", "value"), [(10.0, 60), (23.01, 138), (50.0, 254), (0.0, 0)])
+def test_slip_quality(quality: float, value: int) -> None:
+    spec = {"height": 2, "width": 21, "reference_rows": 1, "channels": (Channel.SLIP_QUALITY,)}
+    reads = [read_of("A" * 40, "40M")]
+    image = image_of("A" * 60, reads, 20, ("A", "C"), slip_quality=quality, **spec)
+    assert image[:, :, 0].tolist() == [[value] * 21] * 2
+
+
+def test_nothing_of_a_sample_is_shown_without_its_survey(testdata: Path) -> None:
+    spec = PileupSpec(channels=(Channel.READ_BASE, Channel.SLIP_QUALITY))
+    paths = [testdata / "sample.bam"], testdata / "ref.fa"
+    with (
+        ExampleMaker(*paths, ExampleSettings(pileup=spec)) as maker,
+        pytest.raises(ValueError, match="survey"),
+    ):
+        maker.run_examples((Region("ctg1", 0, 1_000),))
 
 
 @pytest.mark.parametrize(("hp", "value"), [(0, 0), (1, 127), (2, 254), (3, 254), (-1, 129)])

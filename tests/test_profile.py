@@ -15,13 +15,14 @@ from click.testing import CliRunner
 from pileupcnn.cli.profile import profile as command
 from pileupcnn.cli.profile import run_profile
 from pileupcnn.errors import InputError, OptionError, OutputError
-from pileupcnn.kernels.profile import CYCLE_BIN, MAX_UNITS, ReadProfiler
-from pileupcnn.reads import ReadSettings, Scanner
-from pileupcnn.reference import Reference
+from pileupcnn.kernels.profile import CYCLE_BIN, ReadProfiler
+from pileupcnn.kernels.repeats import MAX_UNITS, repeat_changes
+from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
+from pileupcnn.reference import Reference, ReferenceWindow
 from pileupcnn.regions import Region, partitions
+from pileupcnn.repeats import LEAST_RUN, after_runs, find_repeats
 from pileupcnn.simulate.profile import READS, Profile, built_in, load_profile, save_profile
 from pileupcnn.simulate.profiling import learn_profile
-from pileupcnn.simulate.repeats import LEAST_RUN, after_runs, find_repeats
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 STRETCH = Region("ctg1", 2_000, 8_000)
@@ -32,15 +33,20 @@ def learned(testdata: Path) -> Profile:
     return learn_profile([testdata / "sample.bam"], testdata / "ref.fa", name="testdata")
 
 
-def profiler(testdata: Path) -> tuple[ReadProfiler, bytes, int]:
-    """A profiler that has taken the stretch's reads, all used, and the bases under them."""
+def scanned(testdata: Path) -> tuple[ReadBatch, ReferenceWindow]:
+    """The stretch's reads, and the bases under them."""
     settings = ReadSettings(min_mapping_quality=0, max_reads_per_partition=0)
     with (
         Scanner([testdata / "sample.bam"], testdata / "ref.fa", settings) as scanner,
         Reference(testdata / "ref.fa") as reference,
     ):
         batch = scanner.scan(tuple(partitions([STRETCH])))
-        window = reference.window("ctg1", STRETCH.start - 1_000, STRETCH.end + 1_000)
+        return batch, reference.window("ctg1", STRETCH.start - 1_000, STRETCH.end + 1_000)
+
+
+def profiler(testdata: Path) -> tuple[ReadProfiler, bytes, int]:
+    """A profiler that has taken the stretch's reads, all used, and the bases under them."""
+    batch, window = scanned(testdata)
     found = ReadProfiler()
     ones = np.ones(len(batch), np.uint8)
     found.take(
@@ -142,9 +148,9 @@ def test_counts_agree_with_a_slow_count(testdata: Path) -> None:
 
 
 def test_repeat_changes_agree_with_a_slow_count(testdata: Path) -> None:
-    found, text, offset = profiler(testdata)
-    repeats = find_repeats(np.frombuffer(text, np.uint8))
-    start, end, period = repeats.start + offset, repeats.end + offset, repeats.period
+    batch, window = scanned(testdata)
+    repeats = find_repeats(window.bases)
+    start, end = repeats.start + window.start, repeats.end + window.start
     slow = np.zeros((len(repeats), 2 * MAX_UNITS + 2), int)
     for read in stretch_reads(testdata):
         events, position = [], read.reference_start
@@ -155,12 +161,13 @@ def test_repeat_changes_agree_with_a_slow_count(testdata: Path) -> None:
         for row in range(len(repeats)):
             if read.reference_start + 10 <= start[row] and end[row] + 10 <= read.reference_end:
                 change = sum(c for at, c in events if start[row] <= at <= end[row])
-                units, rest = divmod(change, int(period[row]))
+                units, rest = divmod(change, int(repeats.period[row]))
                 column = units + MAX_UNITS if not rest and abs(units) <= MAX_UNITS else -1
                 slow[row, column] += 1
     assert slow[:, :MAX_UNITS].sum() > 10
     assert slow[:, -1].sum() > 0
-    assert (found.repeat_changes(start, end, period, 10) == slow).all()
+    used = np.ones(len(batch), np.uint8)
+    assert (repeat_changes(batch, used, start, end, repeats.period, 10) == slow).all()
 
 
 def test_after_runs_marks_both_directions() -> None:

@@ -20,6 +20,7 @@ from pileupcnn.cli.train import run_train
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.reference import Reference
 from pileupcnn.regions import Region
+from pileupcnn.repeats import find_repeats
 from pileupcnn.simulate.donor import (
     HELD_OUT,
     Donor,
@@ -34,7 +35,6 @@ from pileupcnn.simulate.libraries import SequencingSettings
 from pileupcnn.simulate.population import MAX_INDEL, PopulationSettings, invent
 from pileupcnn.simulate.qualities import PlainQualities, sample_qualities
 from pileupcnn.simulate.reads import simulate_fastq
-from pileupcnn.simulate.repeats import find_repeats
 from pileupcnn.simulate.run import refuse_scoring
 from pileupcnn.simulate.variants import (
     DonorVariant,

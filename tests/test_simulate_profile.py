@@ -12,9 +12,10 @@ import pytest
 
 from pileupcnn.cli.simulate import run_simulate
 from pileupcnn.errors import InputError, OptionError
-from pileupcnn.kernels.profile import MAX_UNITS
+from pileupcnn.kernels.repeats import MAX_UNITS
 from pileupcnn.kernels.sequencer import Sequencer
 from pileupcnn.regions import Region
+from pileupcnn.repeats import find_repeats
 from pileupcnn.simulate.donor import Donor, Segment
 from pileupcnn.simulate.errors import PCR, plain_tables, profile_tables, unevenness
 from pileupcnn.simulate.libraries import SequencingSettings, plan_library
@@ -23,7 +24,6 @@ from pileupcnn.simulate.profile import UNITS, Profile, load_profile
 from pileupcnn.simulate.profiling import learn_profile
 from pileupcnn.simulate.qualities import PlainQualities
 from pileupcnn.simulate.reads import make_template, simulate_fastq
-from pileupcnn.simulate.repeats import find_repeats
 
 needs_bwa = pytest.mark.skipif(shutil.which("bwa") is None, reason="needs bwa (apt install bwa)")
 

@@ -28,6 +28,7 @@ from stages import (
 )
 
 from pileupcnn import classifiers
+from pileupcnn.candidates import Detail
 from pileupcnn.cli.call import run_call
 from pileupcnn.cli.call_variants import run_call_variants
 from pileupcnn.cli.make_examples import run_make_examples
@@ -45,11 +46,15 @@ from pileupcnn.messages.convert import (
 from pileupcnn.regions import Region, partitions
 from pileupcnn.small_model import (
     FEATURES,
+    INPUTS,
     DenseNetwork,
     SmallModel,
     SmallModelSettings,
     answer,
+    features,
 )
+from pileupcnn.small_model import inputs as small_model_inputs
+from pileupcnn.survey import Survey
 
 Inputs = dict[str, Any]
 Use = Callable[[Callable[[NDArray[np.int32]], NDArray[np.float32]]], None]
@@ -76,7 +81,7 @@ def mixed(rows: NDArray[np.int32]) -> NDArray[np.float32]:
 def seeds(rows: NDArray[np.int32]) -> list[int]:
     """A number for each row that depends on it alone."""
     assert rows.dtype == np.int32
-    assert rows.shape[1:] == (70,)
+    assert rows.shape[1:] == (len(INPUTS),)
     return [zlib.crc32(row.tobytes()) >> 3 for row in rows]
 
 
@@ -123,6 +128,27 @@ def formats(lines: list[str]) -> list[str]:
     return [line.split("\t")[8] for line in lines if not line.startswith("#")]
 
 
+SURVEY = Survey(depth=25.0, slip_rate=0.01)
+
+
+def test_inputs_are_features_and_the_sample(testdata: Path) -> None:
+    run = tuple(partitions([Region("ctg1", 0, 5_000)]))
+    with ExampleMaker(
+        [testdata / "sample.bam"], testdata / "ref.fa", ExampleSettings(), detail=Detail.REFERENCE
+    ) as maker:
+        made = maker.run_examples(run)
+    described = made.candidates, made.reads, made.plan
+    rows = small_model_inputs(*described, SURVEY)
+    assert len(rows) > 5
+    assert rows.shape[1] == len(INPUTS)
+    np.testing.assert_array_equal(rows[:, :-2], features(*described))
+    depth = rows[:, FEATURES.index("total_depth")]
+    np.testing.assert_array_equal(rows[:, -2], [round(100 * d / 25) for d in depth.tolist()])
+    assert (rows[:, -1] == 20).all()
+    unusual = small_model_inputs(*described, Survey(depth=0.0, slip_rate=1.0))
+    assert (unusual[:, -2:] == (100, 0)).all()
+
+
 # ---- when it is believed ----
 
 
@@ -139,7 +165,9 @@ def test_snps_and_others_have_thresholds_of_their_own(testdata: Path) -> None:
     small = SmallModel(predict)
     with ExampleMaker([reads], reference, ExampleSettings()) as maker:
         plan = maker.run_examples(run).plan
-    with ExampleMaker([reads], reference, ExampleSettings(), small_model=small) as maker:
+    with ExampleMaker(
+        [reads], reference, ExampleSettings(), small_model=small, survey=SURVEY
+    ) as maker:
         made = maker.run_examples(run)
     assert made.answers is not None
     accepted = list(zip(made.answers.sets.candidate, made.answers.sets.alts.tolist(), strict=True))
@@ -166,10 +194,12 @@ def test_no_candidates_need_no_answers(testdata: Path) -> None:
     small = SmallModel(NeverAsked)  # type: ignore[arg-type]
     settings = ExampleSettings()
     reads = [testdata / "sample.bam"]
-    with ExampleMaker(reads, testdata / "ref.fa", settings, small_model=small) as maker:
+    with ExampleMaker(
+        reads, testdata / "ref.fa", settings, small_model=small, survey=SURVEY
+    ) as maker:
         made = maker.run_examples((Region("ctg1", 0, 1),))
         assert len(made.candidates) == 0
-        answers, plan = answer(small, made.candidates, made.reads, made.plan)
+        answers, plan = answer(small, made.candidates, made.reads, made.plan, SURVEY)
     assert len(answers.sets) == len(plan) == len(answers.probabilities) == 0
 
 
@@ -411,7 +441,7 @@ def weights(*widths: int) -> list[NDArray[np.float32]]:
     """Of layers of these widths."""
     rng = np.random.default_rng(7)
     arrays = []
-    for inner, outer in zip((len(FEATURES), *widths), widths, strict=False):
+    for inner, outer in zip((len(INPUTS), *widths), widths, strict=False):
         arrays += [rng.normal(0, inner**-0.5, (inner, outer)), rng.normal(0, 0.1, outer)]
     return [array.astype(np.float32) for array in arrays]
 
@@ -419,7 +449,7 @@ def weights(*widths: int) -> list[NDArray[np.float32]]:
 @pytest.mark.parametrize("widths", [(3,), (32, 3), (750, 750, 3)])
 def test_dense_network_computes_what_it_says(widths: tuple[int, ...]) -> None:
     arrays = weights(*widths)
-    rows = np.random.default_rng(1).integers(0, 100, (300, len(FEATURES)), np.int32)
+    rows = np.random.default_rng(1).integers(0, 100, (300, len(INPUTS)), np.int32)
     values = rows.astype(np.float64)
     for i in range(0, len(arrays), 2):
         values = values @ arrays[i].astype(np.float64) + arrays[i + 1]
@@ -433,7 +463,7 @@ def test_dense_network_computes_what_it_says(widths: tuple[int, ...]) -> None:
 
 def test_dense_network_says_the_same_of_a_row_among_any_others() -> None:
     network = DenseNetwork(weights(750, 750, 3))
-    rows = np.random.default_rng(2).integers(0, 100, (73, len(FEATURES)), np.int32)
+    rows = np.random.default_rng(2).integers(0, 100, (73, len(INPUTS)), np.int32)
     whole = network(rows)
     for n in 1, 2, 3, 4, 5, 7, 72:
         np.testing.assert_array_equal(network(rows[:n]), whole[:n])
@@ -441,7 +471,12 @@ def test_dense_network_says_the_same_of_a_row_among_any_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "widths", [((70, 8), (8,), (9, 3), (3,)), ((71, 3), (3,)), ((70, 3), (2,))]
+    "widths",
+    [
+        ((len(INPUTS), 8), (8,), (9, 3), (3,)),
+        ((len(INPUTS) + 1, 3), (3,)),
+        ((len(INPUTS), 3), (2,)),
+    ],
 )
 def test_dense_network_refuses_what_does_not_fit(widths: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ValueError, match="a layer of"):

@@ -12,7 +12,7 @@ from pileupcnn import networks
 from pileupcnn.errors import ModelError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.model import load_bundle, save_bundle
-from pileupcnn.small_model import FEATURES, SmallModel, SmallModelSettings, is_sure
+from pileupcnn.small_model import INPUTS, SmallModel, SmallModelSettings, is_sure
 from pileupcnn.train_small import NEVER, Described, SmallFitSettings, fit_small_model
 
 
@@ -22,7 +22,7 @@ def sites(n: int, seed: int) -> Described:
     label = rng.integers(0, 3, n)
     depth = rng.integers(20, 60, n)
     alt = rng.binomial(depth, np.array([0.08, 0.5, 0.97])[label])
-    features = np.zeros((n, len(FEATURES)), np.int32)
+    features = np.zeros((n, len(INPUTS)), np.int32)
     for name, values in {
         "num_reads_supports_ref": depth - alt,
         "num_reads_supports_alt": alt,
@@ -30,7 +30,7 @@ def sites(n: int, seed: int) -> Described:
         "variant_allele_frequency": 100 * alt // depth,
         "is_snp": rng.integers(0, 2, n),
     }.items():
-        features[:, FEATURES.index(name)] = values
+        features[:, INPUTS.index(name)] = values
     return Described(features, label.astype(np.int8))
 
 
@@ -69,7 +69,7 @@ def test_it_is_not_asked_of_deep_sites(
     model, _, held_out = trained
     assert 55 <= model.settings.max_depth < 60
     deep = held_out.features.copy()
-    deep[:, FEATURES.index("total_depth")] = 1_000
+    deep[:, INPUTS.index("total_depth")] = 1_000
     certain = np.tile(np.array([[1, 0, 0]], np.float32), (len(deep), 1))
     assert not is_sure(deep, certain, model.settings).any()
 

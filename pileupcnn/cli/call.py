@@ -124,7 +124,9 @@ def run_call(
     if not small_model:
         network = network.without_small_model()
     settings = common.override_settings(network, overrides or {})
-    inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
+    inputs = common.open_inputs(
+        ref, reads, settings, sample, regions, population_vcf, network.small_model
+    )
     haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
     confidence = common.reference_confidence(gvcf, gvcf_gq_binsize, haploid)
     total = sum(map(len, inputs.regions))
@@ -154,6 +156,7 @@ def run_call(
             confidence=confidence,
             haploid=haploid,
             population=population_vcf,
+            survey=inputs.survey,
             progress=report,
         )
 

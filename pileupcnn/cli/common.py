@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pileupcnn.model import Model
     from pileupcnn.regions import HaploidRegions, Region
     from pileupcnn.scanning import Statistics
+    from pileupcnn.small_model import SmallModel
+    from pileupcnn.survey import Survey
 
 logger = logging.getLogger(__name__)
 
@@ -287,6 +289,8 @@ class ReadInputs:
         Merged, in order.
     reference : str or Path
         The FASTA.
+    survey : Survey, optional
+        Of the sample in all regions, where a network sees something of it.
     """
 
     sample: str
@@ -294,6 +298,7 @@ class ReadInputs:
     reference_contigs: dict[str, int]
     regions: list[Region]
     reference: str | Path
+    survey: Survey | None
 
 
 def open_inputs(
@@ -303,8 +308,11 @@ def open_inputs(
     sample: str | None,
     regions: Sequence[str],
     population: Sequence[str | Path] = (),
+    small_model: SmallModel | None = None,
 ) -> ReadInputs:
     """Look into the inputs once, and warn of what is odd about them.
+
+    The sample is surveyed where the images show something of it, or there is a small model.
 
     Raises
     ------
@@ -315,13 +323,17 @@ def open_inputs(
     from pileupcnn.reads import check_headers
     from pileupcnn.regions import resolve_regions
 
-    with ExampleMaker(reads, ref, settings, sample, population=population) as maker:
+    with ExampleMaker(
+        reads, ref, settings, sample, small_model=small_model, population=population
+    ) as maker:
         name, contigs = maker.sample, maker.contigs
         reference_contigs = maker.reference.lengths
-    wanted = resolve_regions(regions, contigs)
-    for warning in check_headers(reads, ref, {region.contig for region in wanted}):
-        logger.warning(warning)
-    return ReadInputs(name, contigs, reference_contigs, wanted, ref)
+        wanted = resolve_regions(regions, contigs)
+        # what is odd is said first: it may explain what fails then
+        for warning in check_headers(reads, ref, {region.contig for region in wanted}):
+            logger.warning(warning)
+        survey = maker.take_survey(wanted) if maker.needs_survey else None
+    return ReadInputs(name, contigs, reference_contigs, wanted, ref, survey)
 
 
 def haploid_regions(

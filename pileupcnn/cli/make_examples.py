@@ -124,7 +124,7 @@ def run_make_examples(
     if answering and not answer_files:
         answer_files = _beside(example_files)
     settings = common.override_settings(chosen, overrides or {}, new_model=truth is not None)
-    inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf)
+    inputs = common.open_inputs(ref, reads, settings, sample, regions, population_vcf, answering)
     haploid = common.haploid_regions(haploid_contigs, par_regions, inputs.reference_contigs)
     confidence = common.reference_confidence(gvcf, gvcf_gq_binsize, haploid)
     known, wanted = None, inputs.regions
@@ -157,6 +157,7 @@ def run_make_examples(
         small_model=answering,
         confidence=confidence,
         population=population_vcf,
+        survey=inputs.survey,
         progress=report,
     ).write(
         example_files,

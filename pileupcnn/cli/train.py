@@ -79,7 +79,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of the images shown with base qualities binned as by another machine.",
+    help="Share of the images shown with base qualities binned as by another machine, known or "
+    "invented.",
 )
 @click.option(
     "--patience",

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from pileupcnn.simulate.repeats import find_repeats
+from pileupcnn.repeats import find_repeats
 
 Context = Literal["homopolymer", "STR", "other"]
 

@@ -1,4 +1,4 @@
-"""The layers of an image and their values: DeepVariant 1.9's channels, and one of our own.
+"""The layers of an image and their values: DeepVariant 1.9's channels, and some of our own.
 
 Values are shares of 254, computed in float32 and truncated in the order in
 which DeepVariant does it: a percentage is truncated first, and its share again.
@@ -14,7 +14,8 @@ DRAWABLE = frozenset(
     {READ_BASE, BASE_QUALITY, MAPPING_QUALITY, STRAND, READ_SUPPORTS_VARIANT,
      BASE_DIFFERS_FROM_REF, HAPLOTYPE, ALLELE_FREQUENCY, READ_MAPPING_PERCENT, AVG_BASE_QUALITY,
      IDENTITY, GAP_COMPRESSED_IDENTITY, GC_CONTENT, IS_HOMOPOLYMER, HOMOPOLYMER_WEIGHTED, BLANK,
-     INSERT_SIZE, MEAN_COVERAGE, BASE_METHYLATION, BASE_6MA, ALLELE_LENGTH}
+     INSERT_SIZE, MEAN_COVERAGE, BASE_METHYLATION, BASE_6MA, ALLELE_LENGTH, RELATIVE_DEPTH,
+     SLIP_QUALITY}
 )
 """Numbers of the channels that can be drawn from a read; the others are drawn from an alignment
 to an ALT."""
@@ -39,6 +40,8 @@ cdef enum:
     MAX_HOMOPOLYMER = 30
     MAX_MODIFICATION = 255
     LENGTH_DOUBLING = 42
+    USUAL_DEPTH = 64
+    SLIP_PHRED = 6
 
 STRAND_VALUES = (FORWARD_STRAND, REVERSE_STRAND)
 """Of pixels of forward and of reverse reads."""
@@ -106,6 +109,18 @@ cdef uint8_t _frequency_colour(float frequency) noexcept nogil:
 cdef uint8_t _length_colour(int64_t change) noexcept nogil:
     """By the logarithm: one base is 42, 31 are 210, from 65 on 254."""
     return <uint8_t><int>min(<double>FULL, LENGTH_DOUBLING * log2(1.0 + change))
+
+
+cdef uint8_t depth_colour(int64_t depth, double usual) noexcept nogil:
+    """Of a site's depth: 64 is the usual one (0: there is none), 128 twice that or more."""
+    if usual <= 0:
+        return USUAL_DEPTH
+    return <uint8_t><int>min(<double>(2 * USUAL_DEPTH), USUAL_DEPTH * depth / usual + 0.5)
+
+
+cdef uint8_t slip_colour(double quality) noexcept nogil:
+    """Of a Phred-scaled rate of slips: six a unit."""
+    return <uint8_t><int>min(<double>FULL, SLIP_PHRED * quality + 0.5)
 
 
 cdef int _matched(const ShownRead &read) noexcept nogil:
@@ -193,6 +208,10 @@ cdef uint8_t read_value(int32_t channel, const ShownRead &read) noexcept nogil:
         return scaled(_gc_percent(read.bases, read.length), MAX_PERCENT)
     if channel == ALLELE_LENGTH:
         return _length_colour(read.length_change) if read.supports else 0
+    if channel == RELATIVE_DEPTH:
+        return read.relative_depth
+    if channel == SLIP_QUALITY:
+        return read.slip_quality
     return 0
 
 
@@ -209,7 +228,7 @@ cdef void values_along(int32_t channel, const ShownRead &read, uint8_t *values) 
 
 
 cdef void reference_values(
-    int32_t channel, const uint8_t *bases, int32_t n, int64_t length_change, uint8_t *values
+    int32_t channel, const uint8_t *bases, int32_t n, const ShownRead &shown, uint8_t *values
 ) noexcept nogil:
     """The values of the reference's rows, one a column."""
     cdef int32_t i
@@ -229,7 +248,11 @@ cdef void reference_values(
     elif channel == MEAN_COVERAGE:
         memset(values, MEAN_COVERAGE_REFERENCE, n)
     elif channel == ALLELE_LENGTH:
-        memset(values, _length_colour(length_change), n)
+        memset(values, _length_colour(shown.length_change), n)
+    elif channel == RELATIVE_DEPTH:
+        memset(values, shown.relative_depth, n)
+    elif channel == SLIP_QUALITY:
+        memset(values, shown.slip_quality, n)
     elif channel in (HAPLOTYPE, ALLELE_FREQUENCY, BLANK, BASE_METHYLATION, BASE_6MA):
         memset(values, 0, n)
     else:

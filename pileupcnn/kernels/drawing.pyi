@@ -25,6 +25,7 @@ class Drawer:
         alt_layout: int = 0,
         align_all: bool = False,
         aligner: AltAligner | None = None,
+        slip_quality: float = 0,
     ) -> None: ...
     def draw(
         self,
@@ -37,4 +38,5 @@ class Drawer:
         reference_start: int,
         contig_length: int,
         images: NDArray[np.uint8],
+        usual_depth: float = 0,
     ) -> None: ...

@@ -26,9 +26,11 @@ from pileupcnn.kernels.channels cimport (
     QUALITY_COLOUR,
     Layers,
     ShownRead,
+    depth_colour,
     layers_of,
     read_value,
     reference_values,
+    slip_colour,
     values_along,
 )
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
@@ -110,12 +112,15 @@ cdef class Drawer:
         Align to the ALTs of SNPs, too.
     aligner : AltAligner, optional
         Needed for all layouts but the first.
+    slip_quality : float
+        What `SLIP_QUALITY` shows.
     """
 
     cdef int32_t width, reference_rows, min_quality, min_mapq, alt_layout, total_height, depth
     cdef bint sort_by_haplotypes, align_all, shows_frequency, shows_methylation, shows_6ma
     cdef bint needs_haplotype
     cdef int32_t mean_coverage
+    cdef double usual_depth
     cdef vector[int32_t] heights
     cdef Layers layers, alt_layers
     cdef AltAligner aligner
@@ -128,7 +133,7 @@ cdef class Drawer:
     # candidates and reference, set by `draw`
     cdef const int64_t[::1] variant_start, variant_end, allele_offset, allele_bases_offset
     cdef const int64_t[::1] support_offset
-    cdef const int32_t[::1] partition, support
+    cdef const int32_t[::1] partition, support, variant_depth
     cdef const uint8_t[::1] allele_bases, reference
     cdef const float[::1] allele_frequency
     cdef int64_t reference_start, contig_length
@@ -147,7 +152,7 @@ cdef class Drawer:
         self, const int32_t[::1] heights, int width, int reference_rows,
         const int32_t[::1] channels, int min_base_quality, int min_mapping_quality,
         bint sort_by_haplotypes=False, double mean_coverage=0, int alt_layout=NO_ALTS,
-        bint align_all=False, AltAligner aligner=None,
+        bint align_all=False, AltAligner aligner=None, double slip_quality=0,
     ):
         cdef int32_t i, tallest = 0, place = 0
         self.width, self.reference_rows = width, reference_rows
@@ -159,6 +164,7 @@ cdef class Drawer:
         self.min_quality, self.min_mapq = min_base_quality, min_mapping_quality
         self.sort_by_haplotypes, self.mean_coverage = sort_by_haplotypes, <int32_t>mean_coverage
         self.alt_layout, self.align_all, self.aligner = alt_layout, align_all, aligner
+        self.shown.slip_quality = slip_colour(slip_quality)
         if alt_layout != NO_ALTS and aligner is None:
             raise ValueError("alignments to the ALTs need an aligner")
         self.layers = layers_of(channels)
@@ -184,7 +190,7 @@ cdef class Drawer:
     def draw(
         self, samples, candidates, supports, const int32_t[::1] candidate,
         const int32_t[:, ::1] alts, const uint8_t[::1] reference, int64_t reference_start,
-        int64_t contig_length, uint8_t[:, :, :, ::1] images,
+        int64_t contig_length, uint8_t[:, :, :, ::1] images, double usual_depth=0,
     ):
         """Draw image ``i`` of candidate ``candidate[i]`` and its ALTs ``alts[i]``.
 
@@ -203,13 +209,15 @@ cdef class Drawer:
         reference_start, contig_length : int
         images : uint8 [n, height, width, channels]
             What it holds is lost.
+        usual_depth : float
+            Of which `RELATIVE_DEPTH` is a multiple; 0 if there is none.
         """
         cdef int64_t i, n = candidate.shape[0], top = 0
         cdef int k
         cdef double began
         self._take_candidates(candidates)
         self.reference, self.reference_start = reference, reference_start
-        self.contig_length = contig_length
+        self.contig_length, self.usual_depth = contig_length, usual_depth
         if n:
             memset(&images[0, 0, 0, 0], 0, images.size)
         for k in range(len(samples)):
@@ -244,6 +252,7 @@ cdef class Drawer:
     cdef _take_candidates(self, candidates):
         self.variant_start, self.variant_end = candidates.start, candidates.end
         self.partition, self.allele_offset = candidates.partition, candidates.allele_offset
+        self.variant_depth = candidates.depth
         self.allele_bases_offset, self.allele_bases = candidates.base_offset, candidates.bases
         if self.shows_frequency:
             self.allele_frequency = _wanted(candidates.allele_frequency, "allele frequencies")
@@ -257,6 +266,7 @@ cdef class Drawer:
         cdef uint8_t *below
         self._collect(self.partition[c], start, self.variant_end[c])
         self._list(c, alts)
+        self.shown.relative_depth = depth_colour(self.variant_depth[c], self.usual_depth)
         self.backdrop.bases, self.backdrop.start = &self.reference[0], self.reference_start
         self.backdrop.end = self.contig_length
         self._draw_block(self.pool, self.layers, start, height, image, 0)
@@ -414,7 +424,7 @@ cdef class Drawer:
         memset(row, 0, <size_t>self.width * layers.count)
         for i in range(layers.count):
             reference_values(
-                layers.channels[i], bases, n, self.shown.length_change, self.column.data()
+                layers.channels[i], bases, n, self.shown, self.column.data()
             )
             for column in range(n):
                 row[<int64_t>(first + column) * layers.count + i] = self.column[column]

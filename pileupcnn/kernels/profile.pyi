@@ -10,7 +10,6 @@ READ_CLASSES: tuple[float, ...]
 RUN_CLASSES: int
 AFTER_STATES: int
 QUALITY_GROUPS: tuple[int, int]
-MAX_UNITS: int
 
 class ReadProfiler:
     counts: dict[str, NDArray[np.uint64]]
@@ -25,13 +24,6 @@ class ReadProfiler:
         end: int,
     ) -> None: ...
     def pile(self, min_quality: int) -> NDArray[np.uint32]: ...
-    def repeat_changes(
-        self,
-        tract_start: NDArray[np.int64],
-        tract_end: NDArray[np.int64],
-        period: NDArray[np.int64],
-        flank: int,
-    ) -> NDArray[np.uint32]: ...
     def count(
         self,
         masked: NDArray[np.uint8],

@@ -34,14 +34,11 @@ AFTER_STATES = 3 * RUN_CLASSES
 QUALITY_GROUPS = (15, 27)
 """Qualities at which the tables of contexts change."""
 
-MAX_UNITS = 4
-"""Longest change of a repeat that is counted, in units."""
-
 cdef enum:
     REVERSE = 0x10
 
 cdef int _BIN = CYCLE_BIN, _BINS = CYCLE_BINS, _QUALITIES = QUALITIES, _CLASSES = 6
-cdef int _MAX_UNITS = MAX_UNITS, _LOW = QUALITY_GROUPS[0], _HIGH = QUALITY_GROUPS[1]
+cdef int _LOW = QUALITY_GROUPS[0], _HIGH = QUALITY_GROUPS[1]
 cdef double[5] _EDGES = READ_CLASSES
 cdef double[256] _ERROR
 cdef uint8_t[256] _CODE
@@ -192,58 +189,6 @@ cdef class ReadProfiler:
                     at = self.events[e].position
                     if self.start <= at < self.end:
                         count[at - self.start, strand, 5 if self.events[e].change > 0 else 4] += 1
-            count_released(began)
-        return counts
-
-    def repeat_changes(
-        self, const int64_t[::1] tract_start, const int64_t[::1] tract_end,
-        const int64_t[::1] period, int flank,
-    ):
-        """By how many units reads across each repeat differ from the reference.
-
-        Parameters
-        ----------
-        tract_start, tract_end, period : int64 [t]
-            Repeats, by start.
-        flank : int
-            Aligned bases that a read must have on either side.
-
-        Returns
-        -------
-        uint32 [t, 2 * MAX_UNITS + 2]
-            Reads by change, from ``-MAX_UNITS``; the last are those of another
-            change, or by part of a unit.
-        """
-        counts = np.zeros((tract_start.shape[0], 2 * MAX_UNITS + 2), np.uint32)
-        cdef uint32_t[:, ::1] count = counts
-        cdef int64_t i, t, low, high, middle, tracts = tract_start.shape[0], change
-        cdef size_t e
-        cdef double began
-        with nogil:
-            began = thread_seconds()
-            for i in range(self.used.shape[0]):
-                if not self.used[i]:
-                    continue
-                self._walk(i)
-                low, high = 0, tracts
-                while low < high:
-                    middle = (low + high) // 2
-                    if tract_start[middle] < self.read_start[i] + flank:
-                        low = middle + 1
-                    else:
-                        high = middle
-                t = low
-                while t < tracts and tract_start[t] < self.aligned_end:
-                    if tract_end[t] + flank <= self.aligned_end:
-                        change = 0
-                        for e in range(self.events.size()):
-                            if tract_start[t] <= self.events[e].position <= tract_end[t]:
-                                change += self.events[e].change
-                        if change % period[t] or magnitude(change) > _MAX_UNITS * period[t]:
-                            count[t, 2 * _MAX_UNITS + 1] += 1
-                        else:
-                            count[t, change // period[t] + _MAX_UNITS] += 1
-                    t += 1
             count_released(began)
         return counts
 

@@ -13,7 +13,8 @@ from libcpp.vector cimport vector
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.fastq cimport append_record
 
-from pileupcnn.kernels.profile import CYCLE_BIN, MAX_UNITS, QUALITY_GROUPS
+from pileupcnn.kernels.profile import CYCLE_BIN, QUALITY_GROUPS
+from pileupcnn.kernels.repeats import MAX_UNITS
 
 cdef int _BIN = CYCLE_BIN, _MAX_UNITS = MAX_UNITS
 cdef int _LOW = QUALITY_GROUPS[0], _HIGH = QUALITY_GROUPS[1]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pileupcnn.kernels.profile import AFTER_STATES, MAX_UNITS
+from pileupcnn.kernels.profile import AFTER_STATES
+from pileupcnn.kernels.repeats import MAX_UNITS
+from pileupcnn.repeats import Repeats
 from pileupcnn.simulate.profile import UNITS, Profile
-from pileupcnn.simulate.repeats import Repeats
 
 SCORES = 94
 """Phred scores that FASTQ can write."""

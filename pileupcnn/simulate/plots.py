@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError, OutputError
-from pileupcnn.kernels.profile import CYCLE_BIN, MAX_UNITS
+from pileupcnn.kernels.profile import CYCLE_BIN
+from pileupcnn.kernels.repeats import MAX_UNITS
 from pileupcnn.simulate.profile import GC_BINS, MAX_INSERT, READS, Profile
 
 _READ_NAMES = ("read 1", "read 2")

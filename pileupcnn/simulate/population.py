@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn.regions import Region
-from pileupcnn.simulate.repeats import Repeats, find_repeats
+from pileupcnn.repeats import Repeats, find_repeats
 from pileupcnn.simulate.variants import DonorVariant, normalise, shift_end
 
 MAX_INDEL = 30

@@ -26,11 +26,11 @@ from pileupcnn.errors import InputError, OutputError
 from pileupcnn.kernels.profile import (
     AFTER_STATES,
     CYCLE_BINS,
-    MAX_UNITS,
     QUALITIES,
     READ_CLASSES,
     RUN_CLASSES,
 )
+from pileupcnn.kernels.repeats import MAX_UNITS
 
 FORMAT = "pileupcnn-profile"
 FORMAT_VERSION = 1

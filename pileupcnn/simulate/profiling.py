@@ -10,10 +10,12 @@ import pysam
 from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError
-from pileupcnn.kernels.profile import CYCLE_BIN, CYCLE_BINS, MAX_UNITS, QUALITIES, ReadProfiler
+from pileupcnn.kernels.profile import CYCLE_BIN, CYCLE_BINS, QUALITIES, ReadProfiler
+from pileupcnn.kernels.repeats import MAX_UNITS, repeat_changes
 from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
 from pileupcnn.reference import Reference, ReferenceWindow, common_contigs
 from pileupcnn.regions import BLOCK_PARTITIONS, Region, partitions, resolve_regions
+from pileupcnn.repeats import LEAST_RUN, Repeats, after_runs, find_repeats
 from pileupcnn.simulate.profile import (
     CHANGES,
     GC_BINS,
@@ -23,7 +25,6 @@ from pileupcnn.simulate.profile import (
     UNITS,
     Profile,
 )
-from pileupcnn.simulate.repeats import LEAST_RUN, Repeats, after_runs, find_repeats
 
 MIN_MAPPING_QUALITY = 20
 """Reads below do not count for errors: they may belong elsewhere."""
@@ -148,7 +149,9 @@ class _Tally:
         inner = slice(stretch.start - window.start, stretch.end - window.start)
         masked = self._variants(self.profiler.pile(MIN_BASE_QUALITY), window.bases[inner])
         repeat = np.zeros(len(stretch), bool)
-        self._count_repeats(find_repeats(window.bases), stretch, window.start, masked, repeat)
+        self._count_repeats(
+            batch, used, find_repeats(window.bases), stretch, window.start, masked, repeat
+        )
         state, distance = after_runs(window.bases)
         self.profiler.count(
             masked.astype(np.uint8), repeat.astype(np.uint8), state, distance, LEAST_RUN
@@ -267,6 +270,8 @@ class _Tally:
 
     def _count_repeats(
         self,
+        batch: ReadBatch,
+        used: NDArray[np.bool_],
         repeats: Repeats,
         stretch: Region,
         offset: int,
@@ -283,7 +288,9 @@ class _Tally:
             repeat[low:high] = True
         mine = (start >= stretch.start) & (start < stretch.end)
         start, end, period = start[mine], end[mine], repeats.period[mine]
-        counts = self.profiler.repeat_changes(start, end, period, REPEAT_FLANK).astype(np.int64)
+        counts = repeat_changes(
+            batch, used.astype(np.uint8), start, end, period, REPEAT_FLANK
+        ).astype(np.int64)
         total = counts.sum(axis=1)
         ranked = np.sort(counts, axis=1)
         mode = counts.argmax(axis=1)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn.kernels.sequencer import Sequencer
+from pileupcnn.repeats import LEAST_RUN, after_runs, find_repeats
 from pileupcnn.simulate.donor import Donor
 from pileupcnn.simulate.libraries import Library, SequencingSettings, plan_library
 from pileupcnn.simulate.profile import GC_BINS, Profile
 from pileupcnn.simulate.qualities import QualitySource
-from pileupcnn.simulate.repeats import LEAST_RUN, after_runs, find_repeats
 
 CHUNK = 20_000
 """Fragments simulated at a time."""

@@ -39,6 +39,7 @@ from pileupcnn.scanning import (
 )
 from pileupcnn.settings_json import settings_to_json
 from pileupcnn.small_model import MODEL_ID, SmallModel
+from pileupcnn.survey import Survey
 from pileupcnn.tfrecords import RecordWriter
 
 IMAGES = 32
@@ -61,7 +62,7 @@ class ExampleRun:
     truth : Truth, optional
         If given, examples have labels.
     threads : int
-    drop_at_ends, small_model, confidence, population
+    drop_at_ends, small_model, confidence, population, survey
         As for `BlockScanner`.
     progress : callable
         Told the base pairs of each block when it is done.
@@ -78,6 +79,7 @@ class ExampleRun:
     small_model: SmallModel | None = None
     confidence: ReferenceConfidence | None = None
     population: Sequence[str | Path] = ()
+    survey: Survey | None = None
     progress: Callable[[int], object] = lambda _: None
 
     def write(
@@ -162,6 +164,7 @@ class ExampleRun:
             small_model=self.small_model,
             confidence=self.confidence,
             population=self.population,
+            survey=self.survey,
         )
         labeller = None if self.truth is None else Labeller(self.truth, self.reference)
         # DeepVariant notes the reads' file in training

@@ -14,16 +14,6 @@ GENOME = DATA / "GRCh38_chr20_chr21_10Mb"
 FASTA = GENOME / "grch38.chr20_and_21_10M.fa.gz"
 TRUTH = GENOME / "HG002_GRCh38_1_22_v4.2.1_benchmark.chr20.vcf.gz"
 
-# what the words in braces of donors.tsv stand for: chr20's first nine Mb less what is held out
-# for judging, its tenth, and what is sequence of chr21's first ten
-WORDS = {
-    "truth": f"--truth {TRUTH}",
-    "nine": "--regions chr20:100,001-4,990,000 --regions chr20:6,010,001-6,990,000"
-    " --regions chr20:8,010,001-9,000,000",
-    "tenth": "--regions chr20:9,000,001-10,000,000",
-    "chr21": "--regions chr21:5,010,001-10,000,000",
-}
-
 NOVASEQ = DATA / "NA12878_NovaSeq_32x_GRCh38_chr21"
 HISEQX = DATA / "HG002_HiSeqX_60-96x_b37_chr20"
 REAL = {
@@ -44,6 +34,20 @@ REAL = {
     },
 }
 """Real reads that may be trained on."""
+
+# what the words in braces of donors.tsv stand for: halves of chr20's first nine Mb less what is held
+# out for judging, its tenth, what is sequence of chr21's first ten, and real qualities
+WORDS = {
+    "truth": f"--truth {TRUTH}",
+    "first": "--regions chr20:100,001-3,500,000",
+    "second": "--regions chr20:3,500,001-4,990,000 --regions chr20:6,010,001-6,990,000"
+    " --regions chr20:8,010,001-9,000,000",
+    "tenth": "--regions chr20:9,000,001-10,000,000",
+    "chr21": "--regions chr21:5,010,001-10,000,000",
+}
+for name, real in REAL.items():
+    window, reads = next(iter(real["windows"].items()))
+    WORDS[f"{name}_reads"] = f"{reads}:{window}"
 
 PLANTINGS = range(1, 13)
 """Seeds; so often are variants planted into the same real reads."""
@@ -164,6 +168,6 @@ rule train_model:
         "../../pileupcnn/workflow/envs/pileupcnn.yaml"
     threads: 2
     shell:
-        "pileupcnn train --data {input} --output {WORK} --name default --epochs 6"
+        "pileupcnn train --data {input} --output {WORK} --name default --epochs 5"
         " --thin-reads 0.5 --flip-strands 0.2 --bin-qualities 0.2 --threads {threads}"
         " 2> >(tee {log} >&2)"

@@ -26,7 +26,7 @@ from pileupcnn.datasets import TrainingRun, draw_store, read_runs
 from pileupcnn.errors import InputError, OptionError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.model import load_bundle
-from pileupcnn.pileup import PileupSpec
+from pileupcnn.pileup import OWN_CHANNELS, PileupSpec
 from pileupcnn.store import PackedStore, RunWriter, StoredRun, pack, write_index
 from pileupcnn.train import FitSettings, fit, split_images
 
@@ -350,7 +350,7 @@ class TestCommand:
         assert result.exit_code == 0, result.exception
         bundle = tmp_path / "out" / "bundle"
         assert result.stdout == f"{bundle}\n"
-        assert load_bundle(bundle).spec.shape == (30, 21, 8)
+        assert load_bundle(bundle).spec.shape == (30, 21, len(OWN_CHANNELS))
         tuned = run_train(
             store=tmp_path / "out" / "store", output=tmp_path / "tuned", init=bundle, epochs=1
         )

@@ -125,6 +125,7 @@ class RunExamples:
         if images is None:
             images = np.empty((last - first, *self._spec.shape), dtype=np.uint8)
         drawn = images[: last - first]
+        shown = (self.candidates, self.plan, self.window, drawn, first, self._usual_depth)
         if self.others:
             # the first is the one with the candidates, wherever in the image it is
             order = list(range(1, 1 + len(self.others)))
@@ -134,24 +135,10 @@ class RunExamples:
                 self._drawer,
                 [samples[i] for i in order],
                 [self._supports[i] for i in order],
-                self.candidates,
-                self.plan,
-                self.window,
-                drawn,
-                first,
-                self._usual_depth,
+                *shown,
             )
         else:
-            draw_images(
-                self._drawer,
-                self.reads,
-                self.candidates,
-                self.plan,
-                self.window,
-                drawn,
-                first,
-                self._usual_depth,
-            )
+            draw_images(self._drawer, self.reads, *shown)
         return drawn
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from pileupcnn.candidates import CandidateSettings
 from pileupcnn.errors import OptionError, check_range
 from pileupcnn.kernels.channels import STRAND_VALUES, SUPPORTS_VALUE, quality_values
 from pileupcnn.labels import SNP
-from pileupcnn.pileup import AltAlignedPileup, Channel, PileupSpec
+from pileupcnn.pileup import AltAlignedPileup, Channel, PileupSpec, number_pixels
+from pileupcnn.small_model import FEATURES, INPUTS
 
 MIN_READS = 8
 """Images with fewer reads are not thinned."""
@@ -32,6 +34,15 @@ RANDOM_BINNINGS = 62
 """Invented binnings beside these, as of machines that are not known."""
 
 _INVENTION_SEED = 62
+
+
+STRAND_NUMBERS = {
+    "num_reads_supports_ref": "ref_reverse_strand_ratio",
+    "num_reads_supports_alt": "alt_reverse_strand_ratio",
+}
+"""Numbers that tell strands, by the counts of reads that they are of."""
+
+QUALITY_NUMBERS = ("ref_base_quality", "alt_base_quality")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,10 @@ class Augmentation:
 
 class Augmenter:
     """Changes batches of images in place.
+
+    Numbers that an image shows (`Channel.NUMBERS`) change with it, or are blank:
+    all of the site where reads were taken, mean base qualities where these were
+    binned.
 
     Parameters
     ----------
@@ -114,11 +129,21 @@ class Augmenter:
         """
         draws = rng.random((3, len(images)))
         if self._shares.thin_reads and Channel.READ_SUPPORTS_VARIANT in self._spec.channels:
-            for index in np.flatnonzero(draws[0] < self._shares.thin_reads):
-                reads = images[index, self._spec.reference_rows : rows[index]]
-                self._thin(reads, bool(kinds[index] == SNP), rng)
-        self._map(images, draws[1] < self._shares.flip_strands, Channel.STRAND, self._strands)
+            thinned = [
+                int(index)
+                for index in np.flatnonzero(draws[0] < self._shares.thin_reads)
+                if self._thin(
+                    images[index, self._spec.reference_rows : rows[index]],
+                    bool(kinds[index] == SNP),
+                    rng,
+                )
+            ]
+            self._forget(images, thinned, FEATURES)
+        flipped = draws[1] < self._shares.flip_strands
+        self._map(images, flipped, Channel.STRAND, self._strands)
+        self._flip_numbers(images, flipped)
         binned = np.flatnonzero(draws[2] < self._shares.bin_qualities)
+        self._forget(images, binned, QUALITY_NUMBERS)
         known = rng.random(len(binned)) < 0.5
         for tables, mine in ((self._bins, binned[known]), (self._invented, binned[~known])):
             chosen = rng.integers(len(tables), size=len(mine))
@@ -138,20 +163,47 @@ class Augmenter:
             top = self._spec.reference_rows
             images[chosen, top:, :, layer] = table[images[chosen, top:, :, layer]]
 
-    def _thin(self, reads: NDArray[np.uint8], is_snp: bool, rng: np.random.Generator) -> None:
-        """Take a random part of an image's rows, in place."""
+    def _forget(
+        self,
+        images: NDArray[np.uint8],
+        chosen: Sequence[int] | NDArray[np.int64],
+        names: Sequence[str],
+    ) -> None:
+        """Blank some of the `INPUTS` that chosen images show."""
+        columns = np.array([INPUTS.index(name) for name in names])
+        for pixels in number_pixels(images, self._spec):
+            if len(chosen):
+                rows = np.arange(pixels.shape[1])
+                pixels[np.ix_(np.asarray(chosen), rows, columns)] = 0
+
+    def _flip_numbers(self, images: NDArray[np.uint8], chosen: NDArray[np.bool_]) -> None:
+        """Percentages of reverse reads become those of forward ones."""
+        for pixels in number_pixels(images, self._spec):
+            for count, ratio in STRAND_NUMBERS.items():
+                reads = pixels[chosen, :, INPUTS.index(count)].astype(np.int64)
+                column = pixels[chosen, :, INPUTS.index(ratio)].astype(np.int64)
+                # percentages are cut to integers
+                reverse = -(-column * reads // 100)
+                known = np.maximum(reads, 1)
+                flipped = np.where(reads, 100 * (reads - reverse) // known, 0)
+                pixels[chosen, :, INPUTS.index(ratio)] = np.clip(flipped, 0, 100)
+
+    def _thin(self, reads: NDArray[np.uint8], is_snp: bool, rng: np.random.Generator) -> bool:
+        """Take a random part of an image's rows, in place; whether there is less now."""
         if len(reads) < MIN_READS:
-            return
+            return False
         kept = rng.random(len(reads)) < rng.uniform(MIN_KEPT, 1)
         layer = self._spec.channels.index(Channel.READ_SUPPORTS_VARIANT)
         shown = (reads[kept, :, layer] == SUPPORTS_VALUE).any(axis=1).sum()
         limits = self._candidates
         count = limits.min_count_snps if is_snp else limits.min_count_indels
         fraction = limits.min_fraction_snps if is_snp else limits.min_fraction_indels
-        if shown >= count and shown >= fraction * kept.sum():
-            left = reads[kept]
-            reads[: len(left)] = left
-            reads[len(left) :] = 0
+        if shown < count or shown < fraction * kept.sum():
+            return False
+        left = reads[kept]
+        reads[: len(left)] = left
+        reads[len(left) :] = 0
+        return not kept.all()
 
 
 def _invent_bins(rng: np.random.Generator) -> tuple[tuple[int, int], ...]:

@@ -61,7 +61,7 @@ def _data(training: Mapping[str, Any]) -> str:
         for what, key in (("Training", "training_images"), ("Validation", "validation_images"))
         if key in training
     ]
-    table = _table(("reads", "images", "part", "shown an epoch"), rows)
+    table = _table(("reads", "images", "part", "counts an epoch"), rows)
     return f"## Data\n\n{' '.join(counts)}\n\n{table}"
 
 

@@ -62,7 +62,7 @@ class TrainingRun:
     regions : str
         As for ``call --regions``; empty for all of `confident`.
     weight : float
-        How often each image is shown in an epoch, on average.
+        How often each image counts in an epoch, on average.
     split : str
         "train", "validation", or "" for a last tenth that validates.
     """

@@ -16,12 +16,14 @@ from pileupcnn.errors import InputError, OptionError
 from pileupcnn.frequencies import PopulationFrequencies
 from pileupcnn.kernels.drawing import Drawer
 from pileupcnn.pileup import (
+    Channel,
     ImagePlan,
     PileupSpec,
     draw_images,
     draw_samples,
     make_drawer,
     plan_images,
+    write_numbers,
 )
 from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
 from pileupcnn.realign import RealignSettings, realign_reads
@@ -29,7 +31,7 @@ from pileupcnn.reference import Reference, ReferenceWindow, common_contigs
 from pileupcnn.regions import Region
 from pileupcnn.resources import Closing
 from pileupcnn.samples import Support, pooled_supports
-from pileupcnn.small_model import Answers, SmallModel, answer
+from pileupcnn.small_model import INPUTS, Answers, SmallModel, answer, inputs, pixels
 from pileupcnn.survey import Survey, take_survey
 
 CHECKED_BASES = 100_000
@@ -108,7 +110,7 @@ class RunExamples:
     reference_blocks: ReferenceBlocks | None
     others: list[ReadBatch]
     _supports: list[Support]
-    _usual_depth: float
+    _survey: Survey | None
     _drawer: Drawer
     _spec: PileupSpec
 
@@ -125,7 +127,7 @@ class RunExamples:
         if images is None:
             images = np.empty((last - first, *self._spec.shape), dtype=np.uint8)
         drawn = images[: last - first]
-        shown = (self.candidates, self.plan, self.window, drawn, first, self._usual_depth)
+        shown = (self.candidates, self.plan, self.window, drawn, first)
         if self.others:
             # the first is the one with the candidates, wherever in the image it is
             order = list(range(1, 1 + len(self.others)))
@@ -139,6 +141,10 @@ class RunExamples:
             )
         else:
             draw_images(self._drawer, self.reads, *shown)
+        if self._survey is not None and self._spec.needs_survey:
+            part = self.plan.where(slice(first, last))
+            numbers = inputs(self.candidates, self.reads, part, self._survey)
+            write_numbers(drawn, pixels(numbers), self._spec)
         return drawn
 
 
@@ -198,11 +204,19 @@ class ExampleMaker(Closing):
         survey: Survey | None = None,
     ) -> None:
         self.settings = settings
-        self._detail = detail if small_model is None else Detail.REFERENCE
+        spec = settings.pileup
+        with_numbers = spec.numbers_layer is not None
+        if small_model is not None or with_numbers:
+            detail = Detail.REFERENCE
+        self._detail = detail
         self._small_model = small_model
         self._survey = survey
         self._confidence = confidence
-        spec = settings.pileup
+        if with_numbers and spec.width < len(INPUTS):
+            raise OptionError(
+                f"the channel {Channel.NUMBERS.name.lower()} needs images of {len(INPUTS)} columns "
+                f"or more, not {spec.width}; take wider ones, or leave it out with --channels"
+            )
         if len(spec.heights) != 1 + len(others):
             raise OptionError(
                 f"the images show {len(spec.heights)} samples, and the reads of {1 + len(others)} "
@@ -241,7 +255,6 @@ class ExampleMaker(Closing):
             settings.candidates.min_base_quality,
             settings.reads.min_mapping_quality,
             settings.realign.alignment if settings.realign else None,
-            survey.slip_quality if survey else 0.0,
         )
 
     def close(self) -> None:
@@ -317,7 +330,7 @@ class ExampleMaker(Closing):
             blocks,
             others,
             supports,
-            self._survey.usual_depth(reads.contig) if self._survey else 0.0,
+            self._survey,
             self._drawer,
             self.settings.pileup,
         )

@@ -170,7 +170,9 @@ class Bundle(Model):
         ModelError
             If the architecture is unknown or the arrays do not fit it.
         """
-        network = networks.build(self.architecture, self.spec.shape, len(CLASSES))
+        network = networks.build(
+            self.architecture, self.spec.shape, len(CLASSES), numbers=self.spec.numbers_layer
+        )
         wanted = [tuple(weight.shape) for weight in network.weights]
         found = [weight.shape for weight in self.weights]
         if found != wanted:
@@ -185,7 +187,8 @@ class Bundle(Model):
             _refuse(
                 self.path / _WEIGHTS,
                 f"array {at} of {len(found)} does not fit architecture "
-                f"'{self.architecture}' ({len(wanted)} arrays) for images of {self.spec.shape}",
+                f"'{self.architecture}' ({len(wanted)} arrays) of this version for images of "
+                f"{self.spec.shape}",
             )
         network.set_weights(self.weights)
         return network

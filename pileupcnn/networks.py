@@ -11,7 +11,7 @@ import importlib.util
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -172,7 +172,12 @@ def start_tensorflow(device: Device, intra_op: int, inter_op: int) -> None:
 
 
 def build(
-    name: str, shape: tuple[int, int, int], classes: int = 3, *, dropout: float = 0.1
+    name: str,
+    shape: tuple[int, int, int],
+    classes: int = 3,
+    *,
+    numbers: int | None = None,
+    dropout: float = 0.1,
 ) -> keras.Model:
     """Build an untrained network.
 
@@ -184,8 +189,10 @@ def build(
         Rows, columns and channels of an image.
     classes : int
         Genotypes told apart.
+    numbers : int, optional
+        Place of the channel whose first row holds numbers, if there is one.
     dropout : float
-        Share of the features of whole images dropped while training.
+        Share of the features of whole images, and of numbers, dropped while training.
 
     Returns
     -------
@@ -208,63 +215,81 @@ def build(
     images = keras.Input(shape, dtype="uint8", name=IMAGES)
     # no offset: blank rows and columns stay zero
     scaled = keras.layers.Rescaling(1 / 128, dtype="float32", name="scaled")(images)
-    features = ARCHITECTURES[name](scaled, dropout)
+    known = None if numbers is None else _numbers(images, numbers, dropout)
+    features = ARCHITECTURES[name](scaled, known, dropout)
     logits = keras.layers.Dense(classes, dtype="float32", name=LOGITS)(features)
     probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
     return keras.Model(images, probabilities, name=name)
 
 
-def _strided(x: Any, dropout: float) -> Any:
-    """Six 3 x 3 convolutions, all but the last of stride 2, averaged over the image."""
+def _numbers(images: Any, layer: int, dropout: float) -> Any:
+    """What is made of the numbers in the first row of a channel: two dense layers.
+
+    The pixels as they are, each scaled by its own mean and spread.
+    """
     import keras
 
-    for stage, (width, stride) in enumerate(
-        [(24, 2), (32, 2), (48, 2), (64, 2), (96, 2), (96, 1)], 1
-    ):
-        x = _convolution(x, width, 3, f"stage{stage}", strides=stride)
+    def crop(x: Any, *cropping: tuple[int, int], name: str) -> Any:
+        return keras.layers.Cropping2D(cropping, data_format="channels_last", name=name)(x)
+
+    rows, _, channels = images.shape[1:]
+    x = crop(images, (0, rows - 1), (0, 0), name="reference_row")
+    x = keras.layers.Permute((1, 3, 2), name="numbers_last")(x)
+    x = crop(x, (0, 0), (layer, channels - 1 - layer), name="number_pixels")
+    x = keras.layers.Rescaling(1.0, dtype="float32", name="numbers")(x)
+    x = keras.layers.BatchNormalization(axis=-1, name="numbers_normalisation")(x)
+    for i in (1, 2):
+        x = _convolution(x, 64, 1, f"numbers{i}")
+    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="known")(x)
+    return keras.layers.Dropout(dropout, name="numbers_dropout")(x) if dropout else x
+
+
+def _strided(
+    images: Any,
+    numbers: Any,
+    dropout: float,
+    widths: Sequence[int] = (24, 32, 48, 64, 96, 96),
+) -> Any:
+    """3 x 3 convolutions, all but the last of stride 2, averaged over the image."""
+    import keras
+
+    x = images
+    for stage, width in enumerate(widths, 1):
+        strides = 2 if stage < len(widths) else 1
+        x = _convolution(x, width, 3, f"stage{stage}", strides=strides)
     x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
-    return keras.layers.Dropout(dropout, name="dropout")(x) if dropout else x
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return x if numbers is None else keras.layers.Concatenate(name="with_numbers")([x, numbers])
 
 
-def _strided_reads(images: Any, dropout: float) -> Any:
-    """The strided network, and beside it each read for itself, summed over all of them.
+def _strided_reads(images: Any, numbers: Any, dropout: float) -> Any:
+    """The strided network, wider, and beside it each read for itself, summed over all of them.
 
     What is known of a genotype from independent reads is a sum of log likelihoods
     over them. Convolutions mix neighbouring reads and must learn to count; the
     second branch turns the pixels of one row around the candidate into a few
-    numbers and adds these up. What is known of the whole sample joins both.
+    numbers and adds these up.
     """
     import keras
 
-    whole = _strided(images, dropout)
+    whole = _strided(images, numbers, dropout, (32, 48, 64, 96, 128, 128))
     width = images.shape[2]
     columns = min(READ_WINDOW, width)
     before = (width - columns) // 2
     x = keras.layers.Cropping2D(
         ((0, 0), (before, width - columns - before)), data_format="channels_last", name="centre"
     )(images)
-    x = _convolution(x, 64, (1, columns), "read1", padding="valid")
-    x = _convolution(x, 48, 1, "read2")
+    x = _convolution(x, 96, (1, columns), "read1", padding="valid")
+    x = _convolution(x, 64, 1, "read2")
     x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="mean_read")(x)
     # of 64 rows; so that single reads weigh as much as features of the whole
     sums = keras.layers.Rescaling(8.0, name="reads")(x)
-    features = keras.layers.Concatenate(name="both")([whole, sums, _sample(images)])
+    features = keras.layers.Concatenate(name="both")([whole, sums])
     for name in ("hidden1", "hidden2"):
-        features = keras.layers.Dense(64, kernel_initializer="he_normal", name=name)(features)
+        features = keras.layers.Dense(96, kernel_initializer="he_normal", name=name)(features)
         features = keras.layers.ReLU(name=f"{name}_relu")(features)
     return features
-
-
-def _sample(images: Any) -> Any:
-    """One pixel of the reference, whose channels hold what is the same all over an image."""
-    import keras
-
-    rows, columns = images.shape[1:3]
-    middle = columns // 2
-    pixel = keras.layers.Cropping2D(
-        ((0, rows - 1), (middle, columns - 1 - middle)), data_format="channels_last", name="pixel"
-    )(images)
-    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="sample")(pixel)
 
 
 def _convolution(
@@ -293,11 +318,12 @@ def _convolution(
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-ARCHITECTURES: dict[str, Callable[[Any, float], Any]] = {
+ARCHITECTURES: dict[str, Callable[[Any, Any, float], Any]] = {
     "strided": _strided,
     "strided_reads": _strided_reads,
 }
-"""Feature extractors by name: scaled images and a share to drop, to one vector an image."""
+"""Feature extractors by name: scaled images, a vector of what is made of numbers (None: there are
+none) and a share to drop, to one vector an image."""
 
 DEFAULT_ARCHITECTURE = "strided_reads"
 """What is trained unless another is asked for."""

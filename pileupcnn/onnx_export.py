@@ -1,8 +1,8 @@
 """A network as an ONNX graph, which light engines run without TensorFlow.
 
 The graph is written from the Keras network layer by layer, so an architecture
-is described once, in `networks`. Scaling and batch normalisation become part of
-the convolutions. Only standard operators are used.
+is described once, in `networks`. Scaling, and batch normalisation after a
+convolution, become part of the convolutions. Only standard operators are used.
 """
 
 from __future__ import annotations
@@ -154,12 +154,20 @@ def _pads(layer: Any) -> list[int]:
     return before + after
 
 
-def _normalisation(_: _Graph, layer: Any, x: _Result) -> _Result:
+def _normalisation(graph: _Graph, layer: Any, x: _Result) -> _Result:
     _expect(layer, scale=True, center=True)
-    if not isinstance(x, _Convolution):
-        raise TypeError(f"layer '{layer.name}': no ONNX is known for it but after a convolution")
+    if layer.axis not in (-1, len(layer.input.shape) - 1):
+        raise TypeError(f"layer '{layer.name}': no ONNX is known for axis {layer.axis}")
     scale, offset, mean, variance = (np.asarray(a, np.float64) for a in layer.get_weights())
     factor = scale / np.sqrt(variance + layer.epsilon)
+    if isinstance(x, _Value):
+        if len(layer.input.shape) != 4:
+            raise TypeError(f"layer '{layer.name}': no ONNX is known for it but of images")
+        shape = (-1, 1, 1)
+        scaling = graph.constant(f"{layer.name}_factor", (factor * x.scale).reshape(shape))
+        shift = graph.constant(f"{layer.name}_shift", (offset - mean * factor).reshape(shape))
+        scaled = graph.node("Mul", [x.name, scaling], f"{layer.name}_scaled")
+        return graph.node("Add", [scaled.name, shift], layer.name)
     return replace(x, kernel=x.kernel * factor, bias=offset + (x.bias - mean) * factor)
 
 
@@ -181,6 +189,12 @@ def _cropping(graph: _Graph, layer: Any, x: _Value) -> _Result:
         graph.constant(f"{layer.name}_{name}", values, np.int64) for name, values in limits.items()
     ]
     return replace(graph.node("Slice", [x.name, *inputs], layer.name), scale=x.scale)
+
+
+def _permutation(graph: _Graph, layer: Any, x: _Value) -> _Result:
+    """Exchange columns and channels."""
+    _expect(layer, dims=(1, 3, 2))
+    return replace(graph.node("Transpose", [x.name], layer.name, perm=[0, 3, 2, 1]), scale=x.scale)
 
 
 def _concatenation(graph: _Graph, layer: Any, parts: list[_Result]) -> _Result:
@@ -219,6 +233,7 @@ _LAYERS: dict[str, Callable[[_Graph, Any, Any], _Result]] = {
     "Rescaling": _rescaling,
     "Conv2D": _convolution,
     "Cropping2D": _cropping,
+    "Permute": _permutation,
     "Concatenate": _concatenation,
     "BatchNormalization": _normalisation,
     "ReLU": _relu,

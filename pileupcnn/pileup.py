@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
@@ -26,10 +26,14 @@ class Channel(IntEnum):
 
     Its images show an insertion as one pixel, however long it is; `ALLELE_LENGTH`
     tells: by how many bases the ALTs that the image shows change the length, in the
-    reference's rows and in those of reads that support one. Of the whole sample
-    (`pileupcnn.survey`), in all rows: `RELATIVE_DEPTH` is the site's depth as a
-    multiple of the usual one (1 where there is none, 2 for any higher), `SLIP_QUALITY`
-    how seldom reads slip in repeats.
+    reference's rows and in those of reads that support one. In a repeat only reads that
+    reach beyond it tell how long it is: `FLANK` shows by how many bases a read does, on
+    the shorter side and up to 12, and in the reference's rows how long the stretch is in
+    which the ALTs may lie. That begins with the candidate's first base, which counts to
+    what is left of it, and is followed to the right as far as the image goes. `NUMBERS`
+    shows what the small model is told of the site, in the reads of the sample with the
+    candidates, and of that sample (`small_model.pixels`): in the reference's rows, one
+    number a pixel from the left, and blank elsewhere. (1002 and 1003 were others once.)
     """
 
     READ_BASE = 1
@@ -57,8 +61,8 @@ class Channel(IntEnum):
     BASE_METHYLATION = 23
     BASE_6MA = 24
     ALLELE_LENGTH = 1001
-    RELATIVE_DEPTH = 1002
-    SLIP_QUALITY = 1003
+    NUMBERS = 1004
+    FLANK = 1005
 
 
 BASE_CHANNELS = tuple(Channel(number) for number in range(1, 7))
@@ -69,8 +73,8 @@ OWN_CHANNELS = (
     *BASE_CHANNELS,
     Channel.INSERT_SIZE,
     Channel.ALLELE_LENGTH,
-    Channel.RELATIVE_DEPTH,
-    Channel.SLIP_QUALITY,
+    Channel.FLANK,
+    Channel.NUMBERS,
 )
 """What networks of our own see unless told otherwise."""
 
@@ -166,6 +170,8 @@ class PileupSpec:
             raise ValueError(f"width {self.width} is even, so no column is in the middle")
         if not self.channels or len(set(self.channels)) != len(self.channels):
             raise ValueError("channels are none, or one is there twice")
+        if self.numbers_layer is not None and not self.reference_rows:
+            raise ValueError("numbers are shown in the reference's rows, and there are none")
         if not DRAWABLE.issuperset(self.channels):
             raise ValueError("channels of alternate alleles belong to alt_aligned_pileup")
         if self.alt_aligned_pileup.layers and self.channels[: len(BASE_CHANNELS)] != BASE_CHANNELS:
@@ -208,7 +214,13 @@ class PileupSpec:
     @property
     def needs_survey(self) -> bool:
         """Whether anything of the whole sample is shown."""
-        return not {Channel.RELATIVE_DEPTH, Channel.SLIP_QUALITY}.isdisjoint(self.channels)
+        return self.numbers_layer is not None
+
+    @property
+    def numbers_layer(self) -> int | None:
+        """The place of `Channel.NUMBERS` among the layers, if it is shown."""
+        shown = Channel.NUMBERS in self.channels
+        return self.channels.index(Channel.NUMBERS) if shown else None
 
 
 MIN_HEIGHT_OF_ALT_ALIGNED = 75
@@ -281,8 +293,8 @@ class ImagePlan:
     def __len__(self) -> int:
         return len(self.candidate)
 
-    def where(self, kept: NDArray[np.bool_]) -> ImagePlan:
-        """The images that a mask, bool [m], keeps."""
+    def where(self, kept: NDArray[np.bool_] | slice) -> ImagePlan:
+        """The images that a mask, bool [m], or a slice keeps."""
         return ImagePlan(self.candidate[kept], self.alts[kept])
 
 
@@ -311,12 +323,10 @@ def make_drawer(
     min_base_quality: int,
     min_mapping_quality: int,
     alignment: AlignmentSettings | None = None,
-    slip_quality: float = 0.0,
 ) -> Drawer:
     """The kernel that draws images of `spec`; one for each thread.
 
-    `alignment` says how reads are aligned to ALTs, if they are; `slip_quality` is
-    the sample's, from its survey.
+    `alignment` says how reads are aligned to ALTs, if they are.
     """
     layout = ALT_LAYOUTS.index(spec.alt_aligned_pileup.value)
     aligner = None
@@ -342,7 +352,6 @@ def make_drawer(
         layout,
         spec.types_to_alt_align is TypesToAltAlign.ALL,
         aligner,
-        slip_quality,
     )
 
 
@@ -354,7 +363,6 @@ def draw_images(
     window: ReferenceWindow,
     images: NDArray[np.uint8],
     first: int = 0,
-    usual_depth: float = 0.0,
 ) -> None:
     """Draw the images ``first`` to ``first + len(images)`` of a plan, of one sample.
 
@@ -371,11 +379,32 @@ def draw_images(
         the contig (where DeepVariant drops the candidate).
     first : int
         Place in the plan of the first image.
-    usual_depth : float
-        Of the sample on this contig, from its survey; 0 if there is none.
     """
     support = candidates.support_offset, candidates.support
-    draw_samples(drawer, [reads], [support], candidates, plan, window, images, first, usual_depth)
+    draw_samples(drawer, [reads], [support], candidates, plan, window, images, first)
+
+
+def number_pixels(images: NDArray[np.uint8], spec: PileupSpec) -> Iterator[NDArray[np.uint8]]:
+    """Where images show `Channel.NUMBERS`: for each sample a view, [n, rows, width]; or none."""
+    if spec.numbers_layer is not None:
+        top = 0
+        for height in spec.heights:
+            yield images[:, top : top + spec.reference_rows, :, spec.numbers_layer]
+            top += height
+
+
+def write_numbers(images: NDArray[np.uint8], numbers: NDArray[np.uint8], spec: PileupSpec) -> None:
+    """Fill in `Channel.NUMBERS` of drawn images, if they show it.
+
+    Parameters
+    ----------
+    images : uint8 [n, height, width, channels]
+    numbers : uint8 [n, k]
+        Of each image; `k` is at most the width.
+    spec : PileupSpec
+    """
+    for pixels in number_pixels(images, spec):
+        pixels[:, :, : numbers.shape[1]] = numbers[:, None]
 
 
 def draw_samples(
@@ -387,7 +416,6 @@ def draw_samples(
     window: ReferenceWindow,
     images: NDArray[np.uint8],
     first: int = 0,
-    usual_depth: float = 0.0,
 ) -> None:
     """As `draw_images`, of several samples in the order of `PileupSpec.sample_heights`.
 
@@ -404,5 +432,4 @@ def draw_samples(
         window.start,
         window.contig_length,
         images,
-        usual_depth,
     )

@@ -69,7 +69,18 @@ MAX_PROBABILITY = 1 - 1e-7
 """Highest probability that is believed; caps a set's quality at 70."""
 
 MAX_RELATIVE_DEPTH = 200
-"""Percent from which on a deeper site looks the same, as in images."""
+"""Percent from which on a deeper site looks the same."""
+
+COUNTS = (
+    "num_reads_supports_ref",
+    "num_reads_supports_alt",
+    "alt_indices_depth",
+    "total_depth",
+)
+"""Those of the `INPUTS` that grow with the depth."""
+
+MAX_SHOWN_DEPTH = 100
+"""Reads of a site from which on more tell an image no more than their shares do."""
 
 Predict = Callable[[NDArray[np.int32]], NDArray[np.float32]]
 """From `INPUTS`, int32 [n, 72], to float32 [n, 3]: probabilities of 0, 1 and 2 copies."""
@@ -165,6 +176,20 @@ def inputs(
     return np.column_stack((rows, np.minimum(relative, MAX_RELATIVE_DEPTH), quality)).astype(
         np.int32
     )
+
+
+def pixels(rows: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """`INPUTS` as an image shows them, uint8 [m, 72]; larger ones than 255 as 255.
+
+    Of a deep site the counts of `MAX_SHOWN_DEPTH` reads with the same shares: like
+    the rows of an image, they do not tell it from one less deep.
+    """
+    shown = rows.copy()
+    columns = [INPUTS.index(name) for name in COUNTS]
+    depth = np.maximum(column(rows, "total_depth"), MAX_SHOWN_DEPTH)
+    scaled = (rows[:, columns] * MAX_SHOWN_DEPTH + depth[:, None] // 2) // depth[:, None]
+    shown[:, columns] = scaled
+    return np.minimum(shown, 255).astype(np.uint8)
 
 
 def answer(

@@ -232,7 +232,7 @@ class StoredRun:
     split : str
         "train", "validation", or "" to have its last tenth validate.
     weight : float
-        How often each of its images is shown in an epoch, on average.
+        How often each of its images counts in an epoch, on average.
     """
 
     directory: str

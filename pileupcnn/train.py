@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import sys
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +19,25 @@ from tqdm import tqdm
 from pileupcnn import networks
 from pileupcnn.augment import Augmentation, Augmenter
 from pileupcnn.calibration import Scaling, fit_scaling, reliability, softmax
-from pileupcnn.errors import InputError, OptionError, OutputError
+from pileupcnn.checkpoints import damaged, read_state, write_state
+from pileupcnn.errors import InputError, OptionError
 from pileupcnn.labels import INDEL, SNP
 from pileupcnn.model import CLASSES, Bundle, load_bundle, save_bundle
 from pileupcnn.onnx_export import to_onnx
 from pileupcnn.runners import ahead
 from pileupcnn.settings_json import settings_to_json
+from pileupcnn.small_model import DenseNetwork
 from pileupcnn.store import PackedStore
-from pileupcnn.train_small import Described, SmallFitSettings, fit_small_model
+from pileupcnn.train_small import (
+    Described,
+    SmallFitSettings,
+    believe,
+    fit_dense_network,
+    plain_images,
+)
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +59,15 @@ class FitSettings:
         kept.
     augmentation : Augmentation
         How training images are changed.
+    plain_share : float
+        Share of the plain images, of which the small model is sure and right, that
+        an epoch shows, each with a weight to make up for the others: they are most,
+        and teach little.
     patience : int
         Epochs without a smaller validation loss after which training stops.
     seed : int
     small_model : SmallFitSettings
-        How the small model is trained, after the network.
+        How the small model is trained, before the network.
     """
 
     architecture: str = networks.DEFAULT_ARCHITECTURE
@@ -64,6 +77,7 @@ class FitSettings:
     weight_decay: float = 1e-4
     ema_momentum: float = 0.99
     augmentation: Augmentation = field(default_factory=Augmentation)
+    plain_share: float = 0.2
     patience: int = 5
     seed: int = 1
     small_model: SmallFitSettings = field(default_factory=SmallFitSettings)
@@ -109,14 +123,15 @@ def fit(
 ) -> Path:
     """Train a network on a packed store; the best one so far is kept as a bundle.
 
-    After each epoch the whole state is written to ``checkpoint.npz``; the same
-    call resumes there.
+    Before it the small model's network is trained, if the images came with its
+    numbers, and kept in ``small_network.npz``. After each epoch the whole state is
+    written to ``checkpoint.npz``; the same call resumes there.
 
     Parameters
     ----------
     store : PackedStore
     output : path
-        Directory for ``bundle`` and ``checkpoint.npz``.
+        Directory for ``bundle``, ``checkpoint.npz`` and ``small_network.npz``.
     settings : FitSettings
     threads : int
     init : Bundle, optional
@@ -143,13 +158,22 @@ def fit(
     training, validation = split_images(store)
     _check_classes(store, training, validation)
     networks.start_keras(device, threads)
-    trainer = _Trainer(store, training, settings, init)
-    signature = _fit_signature(store, settings, init)
     output = Path(output)
     checkpoint, bundle = output / "checkpoint.npz", output / "bundle"
-    progress = _Progress()
-    if checkpoint.exists():
-        progress = trainer.restore(checkpoint, signature)
+    signature = _signature(store, dataclasses.asdict(settings), init.sha256 if init else None)
+    # what does not go is found before the small model takes its time
+    state = read_state(checkpoint, signature) if checkpoint.exists() else None
+    network, augment = _network(store, settings, init), _augmenter(store, settings)
+    small, plain = None, np.zeros(len(training), bool)
+    learned, held_out = _described(store, training), _described(store, validation)
+    if learned is not None and held_out is not None:
+        kept = output / "small_network.npz"
+        small = _small_network(kept, store, settings.small_model, learned, held_out)
+        plain = plain_images(small, learned)
+        share = f"{plain.mean():.1%} of the training images are plain"
+        tqdm.write(f"small model: {share}", file=sys.stderr)
+    trainer = _Trainer(store, training, plain, settings, network, augment)
+    progress = trainer.restore(checkpoint, *state) if state else _Progress()
     while (
         progress.epoch < settings.epochs
         and progress.epoch - progress.best_epoch < settings.patience
@@ -180,34 +204,76 @@ def fit(
             f"{output}: no epoch gave a finite validation loss, so there is no model; remove "
             f"{checkpoint} and train with a smaller --learning-rate"
         )
-    _add_small_model(bundle, store, training, validation, settings)
+    if small is not None and learned is not None and held_out is not None:
+        _add_small_model(bundle, small, store, settings, learned, held_out)
     return bundle
+
+
+def _network(store: PackedStore, settings: FitSettings, init: Bundle | None) -> keras.Model:
+    """The network to be trained, with starting weights that follow from the seed."""
+    import keras
+
+    keras.utils.set_random_seed(settings.seed)
+    if init is not None:
+        return init.network()
+    spec = store.spec
+    return networks.build(
+        settings.architecture, spec.shape, len(CLASSES), numbers=spec.numbers_layer
+    )
+
+
+def _augmenter(store: PackedStore, settings: FitSettings) -> Augmenter:
+    return Augmenter(settings.augmentation, store.spec, store.settings.candidates)
+
+
+def _described(store: PackedStore, images: NDArray[np.int64]) -> Described | None:
+    """Images by their numbers, if they came with these."""
+    features = store.features(images)
+    return None if features is None else Described(features, store.label[images])
+
+
+def _weight(store: PackedStore, images: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often each image counts in an epoch, float64 [n]."""
+    weight: NDArray[np.float64] = np.array([run.weight for run in store.runs])[store.run[images]]
+    return weight
+
+
+def _small_network(
+    path: Path,
+    store: PackedStore,
+    settings: SmallFitSettings,
+    learned: Described,
+    held_out: Described,
+) -> DenseNetwork:
+    """The small model's network: as an earlier start left it, or trained."""
+    signature = _signature(store, dataclasses.asdict(settings))
+    if path.exists():
+        # of other options or data, or damaged, it is made anew
+        with suppress(InputError, OptionError, ValueError):
+            return DenseNetwork(read_state(path, signature)[1])
+    weight = _weight(store, split_images(store)[0])
+    network = fit_dense_network(learned, weight, held_out, settings, len(CLASSES))
+    write_state(path, signature, {}, network.weights)
+    return network
 
 
 def _add_small_model(
     path: Path,
+    small: DenseNetwork,
     store: PackedStore,
-    training: NDArray[np.int64],
-    validation: NDArray[np.int64],
     settings: FitSettings,
+    learned: Described,
+    held_out: Described,
 ) -> None:
-    """Give a bundle its small model, if the images came with what that needs."""
+    """Give a bundle its small model."""
     bundle = load_bundle(path)
-    learned, held_out = store.features(training), store.features(validation)
-    if bundle.small_model is not None or learned is None or held_out is None:
+    if bundle.small_model is not None:
         return
     network = bundle.network()
+    _, validation = split_images(store)
     batches = store.batches(validation, settings.batch_size)
     found = np.concatenate([network.predict_on_batch(batch).argmax(axis=1) for batch, _ in batches])
-    weight = np.array([run.weight for run in store.runs])[store.run[training]]
-    small_model, figures = fit_small_model(
-        Described(learned, store.label[training]),
-        weight,
-        Described(held_out, store.label[validation]),
-        found,
-        settings.small_model,
-        len(CLASSES),
-    )
+    small_model, figures = believe(small, learned.features, held_out, found)
     tqdm.write(
         f"small model: sure of {figures['sure']:.1%} of the validation images, wrong there "
         f"{figures['wrong_where_sure']} times (the network {figures['network_wrong_there']})",
@@ -235,6 +301,8 @@ def _check_classes(
             f"{store.path}: the {len(training):,} training images are all of one class or none, "
             "so there is nothing to learn; compare contig names and positions of truth and reads"
         )
+    if not _weight(store, training).any():
+        raise InputError(f"{store.path}: all runs to train on have weight 0; give one a higher")
     if not len(validation):
         raise InputError(
             f"{store.path}: no image is left to validate; give a run with split 'validation' "
@@ -242,12 +310,12 @@ def _check_classes(
         )
 
 
-def _fit_signature(store: PackedStore, settings: FitSettings, init: Bundle | None) -> str:
+def _signature(store: PackedStore, *options: Any) -> str:
+    """Tells a training with these options on this store from every other."""
     parts = [
-        dataclasses.asdict(settings),
+        *options,
         [dataclasses.asdict(run) for run in store.runs],
         settings_to_json(store.settings),
-        init.sha256 if init else None,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -346,21 +414,23 @@ class _Trainer:
         self,
         store: PackedStore,
         images: NDArray[np.int64],
+        plain: NDArray[np.bool_],
         settings: FitSettings,
-        init: Bundle | None,
+        network: keras.Model,
+        augment: Augmenter,
     ) -> None:
         import keras
 
         self._store, self._images, self._settings = store, images, settings
-        self._weight = np.array([run.weight for run in store.runs])[store.run[images]]
-        self._augment = Augmenter(settings.augmentation, store.spec, store.settings.candidates)
-        self._steps = max(1, round(float(self._weight.sum()) / settings.batch_size))
-        keras.utils.set_random_seed(settings.seed)
-        self.network = (
-            init.network()
-            if init is not None
-            else networks.build(settings.architecture, store.spec.shape, len(CLASSES))
+        self.network, self._augment = network, augment
+        weight = _weight(store, images)
+        # how often each is shown in an epoch, and how much it then counts: 1 in the mean
+        self._shown = weight * np.where(plain, settings.plain_share, 1.0)
+        self._counts = np.zeros(len(store), np.float32)
+        self._counts[images] = np.where(plain, 1 / settings.plain_share, 1.0) * (
+            self._shown.sum() / weight.sum()
         )
+        self._steps = max(1, round(float(self._shown.sum()) / settings.batch_size))
         self._optimizer = keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
                 settings.learning_rate, self._steps * settings.epochs
@@ -392,7 +462,7 @@ class _Trainer:
         """
         rng = np.random.default_rng([self._settings.seed, epoch])
         size = self._settings.batch_size
-        repeats = np.floor(self._weight + rng.random(len(self._weight))).astype(np.int64)
+        repeats = np.floor(self._shown + rng.random(len(self._shown))).astype(np.int64)
         order = np.repeat(self._images, repeats)
         rng.shuffle(order)
         # every epoch has the same number of full batches, which the schedule counts on
@@ -405,7 +475,11 @@ class _Trainer:
             unit="batch",
             disable=None,
         ):
-            total += float(self._model.train_on_batch(images, self._store.label[numbers]))
+            total += float(
+                self._model.train_on_batch(
+                    images, self._store.label[numbers], sample_weight=self._counts[numbers]
+                )
+            )
         return total / self._steps
 
     def _changed(
@@ -448,38 +522,20 @@ class _Trainer:
 
     def save(self, path: Path, signature: str, progress: _Progress) -> None:
         """Write the whole state, atomically."""
-        arrays = {f"{i:04d}": variable.numpy() for i, variable in enumerate(self._variables)}
-        state = json.dumps({"signature": signature, "progress": dataclasses.asdict(progress)})
-        temporary = path.with_name(f"{path.name}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
-                np.savez(file, state=np.array(state), **arrays)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise OutputError(
-                f"{path}: the state of the training cannot be written ({error.strerror}); choose "
-                "a directory on a disk with space that you may write to"
-            ) from error
+        arrays = [variable.numpy() for variable in self._variables]
+        write_state(path, signature, {"progress": dataclasses.asdict(progress)}, arrays)
 
-    def restore(self, path: Path, signature: str) -> _Progress:
-        """Read the state back; returns the progress."""
+    def restore(
+        self, path: Path, state: Mapping[str, Any], values: Sequence[NDArray[Any]]
+    ) -> _Progress:
+        """Take a state over that was read from `path`; returns the progress."""
+        wanted = [tuple(variable.shape) for variable in self._variables]
+        if [value.shape for value in values] != wanted:
+            raise damaged(path, "its arrays are not the network's")
         try:
-            # opened here: NumPy leaves a damaged file open
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                state = json.loads(str(arrays["state"]))
-                values = [arrays[f"{i:04d}"] for i in range(len(self._variables))]
             progress = _Progress(**state["progress"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{path}: cannot be read as the state of a training ({error}); remove it to "
-                "start again"
-            ) from error
-        if state["signature"] != signature:
-            raise OptionError(
-                f"{path}: is the state of a training with other options or data; remove it or "
-                "choose another --output"
-            )
+        except (KeyError, TypeError) as error:
+            raise damaged(path, error) from error
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
         return progress

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from pileupcnn.calibration import fit_scaling
 from pileupcnn.small_model import (
@@ -21,6 +22,13 @@ from pileupcnn.small_model import (
 
 LIMITS = range(20, 61)
 """Phred-scaled qualities tried for when an answer stands."""
+
+PLAIN_QUALITY = 20.0
+"""Phred-scaled quality of the small model's answers from which on an image is plain."""
+
+EXCESS = 5e-5
+"""By so many errors per held-out image the small model may surpass the network, where it stands in
+for it: less would be decided by single images."""
 
 NEVER = 100.0
 """A limit that no answer reaches."""
@@ -63,15 +71,14 @@ class Described:
     label: NDArray[np.int8]
 
 
-def fit_small_model(
+def fit_dense_network(
     training: Described,
     weight: NDArray[np.float64],
     held_out: Described,
-    network: NDArray[np.int64],
     settings: SmallFitSettings,
     classes: int,
-) -> tuple[SmallModel, dict[str, Any]]:
-    """Train a small model, calibrate it, and decide when it is believed.
+) -> DenseNetwork:
+    """Train a small model's network and calibrate it.
 
     Keras must have been started.
 
@@ -81,13 +88,49 @@ def fit_small_model(
     weight : float64 [n]
         How much each training image counts.
     held_out : Described
-        In natural proportions; calibrates, and decides when it is believed.
-    network : int64 [m]
-        What the network that sees images says of the held-out ones: an answer
-        stands from that quality on from which the small model is wrong no more
-        often.
+        In natural proportions; calibrates.
     settings : SmallFitSettings
     classes : int
+    """
+    kernels = _train(training, weight, settings, classes)
+    logits = DenseNetwork(kernels).logits(held_out.features)
+    scaling = fit_scaling(logits, held_out.label.astype(np.int64))
+    kernels[-2:] = scaling.fold(kernels[-2], kernels[-1])
+    return DenseNetwork(kernels)
+
+
+def plain_images(network: DenseNetwork, images: Described) -> NDArray[np.bool_]:
+    """Of which images the small model is sure, and right; bool [n].
+
+    Of few images that it was trained on it may be so of nearly all.
+    """
+    found = network(images.features)
+    plain: NDArray[np.bool_] = (quality(found) >= PLAIN_QUALITY) & (
+        found.argmax(axis=1) == images.label
+    )
+    return plain
+
+
+def believe(
+    predict: DenseNetwork,
+    learned: NDArray[np.int32],
+    held_out: Described,
+    network: NDArray[np.int64],
+) -> tuple[SmallModel, dict[str, Any]]:
+    """Decide when a small model is believed.
+
+    Parameters
+    ----------
+    predict : DenseNetwork
+        From `fit_dense_network`.
+    learned : int32 [n, 72]
+        What it was trained on.
+    held_out : Described
+        In natural proportions.
+    network : int64 [m]
+        What the network that sees images says of the held-out ones: an answer
+        stands from that quality on from which the small model is wrong hardly more
+        often (`EXCESS`).
 
     Returns
     -------
@@ -95,14 +138,9 @@ def fit_small_model(
     dict
         Figures, for the bundle.
     """
-    kernels = _train(training, weight, settings, classes)
-    logits = DenseNetwork(kernels).logits(held_out.features)
-    scaling = fit_scaling(logits, held_out.label.astype(np.int64))
-    kernels[-2:] = scaling.fold(kernels[-2], kernels[-1])
-    predict = DenseNetwork(kernels)
     found = predict(held_out.features)
     # deeper sites are rare among those that it learned from
-    depth = int(np.percentile(column(training.features, "total_depth"), 99.5))
+    depth = int(np.percentile(column(learned, "total_depth"), 99.5))
     shallow = column(held_out.features, "total_depth") <= depth
     is_snp = column(held_out.features, "is_snp") == 1
     limits = SmallModelSettings(
@@ -116,8 +154,6 @@ def fit_small_model(
         "sure": float(sure.mean()),
         "wrong_where_sure": int((sure & wrong).sum()),
         "network_wrong_there": int((sure & (network != held_out.label)).sum()),
-        "slope": scaling.slope,
-        "offset": scaling.offset,
     }
     return SmallModel(predict, limits), figures
 
@@ -128,12 +164,12 @@ def _limit(
     network: NDArray[np.int64],
     chosen: NDArray[np.bool_],
 ) -> float:
-    """The lowest quality from which on the small model errs no more often than the network."""
+    """The lowest quality from which on the small model errs hardly more often than the network."""
     phred = quality(probabilities)
     wrong = probabilities.argmax(axis=1) != label
     excess = wrong.astype(np.int64) - (network != label)
     for limit in LIMITS:
-        if excess[chosen & (phred >= limit)].sum() <= 0:
+        if excess[chosen & (phred >= limit)].sum() <= EXCESS * len(label):
             return float(limit)
     return NEVER
 
@@ -162,7 +198,8 @@ def _train(
         jit_compile=False,
     )
     rng = np.random.default_rng(settings.seed)
-    for _ in range(settings.epochs):
+    epochs = range(settings.epochs)
+    for _ in tqdm(epochs, desc="small model", unit="epoch", disable=None):
         order = rng.permutation(len(scaled))
         for first in range(0, len(order), settings.batch_size):
             chosen = order[first : first + settings.batch_size]

@@ -13,7 +13,8 @@ from pileupcnn.candidates import CandidateSettings
 from pileupcnn.errors import OptionError
 from pileupcnn.kernels.channels import STRAND_VALUES, SUPPORTS_VALUE, quality_values
 from pileupcnn.labels import INDEL, SNP
-from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.pileup import OWN_CHANNELS, Channel, PileupSpec
+from pileupcnn.small_model import FEATURES, INPUTS
 
 SPEC = PileupSpec(30, 11)
 LAYER = {channel: SPEC.channels.index(channel) for channel in SPEC.channels}
@@ -113,3 +114,55 @@ def test_shares_are_shares() -> None:
         Augmenter(Augmentation(0.5), PileupSpec(sample_heights=(40, 60)), CandidateSettings())
     with pytest.raises(ValueError, match="thin_reads"):
         Augmentation(thin_reads=1.5)
+
+
+NUMBERED = PileupSpec(30, 101, OWN_CHANNELS, reference_rows=1)
+
+
+def numbers_after(before: NDArray[np.uint8], **shares: float) -> NDArray[np.uint8]:
+    """Numbers of one image with 20 rows, half of which support the ALT, after its changes."""
+    images = np.zeros((1, *NUMBERED.shape), np.uint8)
+    assert NUMBERED.numbers_layer is not None
+    images[0, 0, : len(INPUTS), NUMBERED.numbers_layer] = before
+    support = NUMBERED.channels.index(Channel.READ_SUPPORTS_VARIANT)
+    images[0, 1:11, :, support], images[0, 11:21, :, support] = SUPPORTS_VALUE, 152
+    augment = Augmenter(Augmentation(**shares), NUMBERED, CandidateSettings())
+    augment(images, np.array([21]), np.array([SNP], np.uint8), np.random.default_rng(3))
+    left: NDArray[np.uint8] = images[0, 0, :, NUMBERED.numbers_layer]
+    assert not left[len(INPUTS) :].any()
+    assert not images[0, 1:, :, NUMBERED.numbers_layer].any()
+    return left[: len(INPUTS)]
+
+
+def test_numbers_follow_what_is_changed() -> None:
+    before = np.arange(1, 1 + len(INPUTS), dtype=np.uint8)
+    site = len(FEATURES)
+    # of fewer reads nothing is known of the site; the sample is as it was
+    thinned = numbers_after(before, thin_reads=1)
+    assert not thinned[:site].any()
+    assert np.array_equal(thinned[site:], before[site:])
+    flipped = numbers_after(before, flip_strands=1)
+    ratios = [INPUTS.index(f"{allele}_reverse_strand_ratio") for allele in ("ref", "alt")]
+    assert set(np.flatnonzero(flipped != before).tolist()) <= set(ratios)
+    binned = numbers_after(before, bin_qualities=1)
+    qualities = [INPUTS.index(f"{allele}_base_quality") for allele in ("ref", "alt")]
+    assert np.flatnonzero(binned != before).tolist() == qualities
+    assert not binned[qualities].any()
+
+
+@given(st.integers(1, 100), st.data())
+@settings(max_examples=60, deadline=None)
+def test_flipped_ratios_are_those_of_the_other_strand(reads: int, data: st.DataObject) -> None:
+    reverse = data.draw(st.integers(0, reads))
+    before = np.zeros(len(INPUTS), np.uint8)
+    ratio = INPUTS.index("alt_reverse_strand_ratio")
+    before[INPUTS.index("num_reads_supports_alt")] = reads
+    before[ratio] = 100 * reverse // reads
+    flipped = numbers_after(before, flip_strands=1)
+    assert flipped[ratio] == 100 * (reads - reverse) // reads
+    flipped[ratio] = before[ratio]
+    assert np.array_equal(flipped, before)
+
+
+def test_a_ratio_of_no_reads_stays_nothing() -> None:
+    assert not numbers_after(np.zeros(len(INPUTS), np.uint8), flip_strands=1).any()

@@ -81,10 +81,24 @@ def test_other_pools_than_the_process_has_are_warned_of() -> None:
         networks.start_tensorflow("cpu", intra_op=3, inter_op=1)
 
 
-def test_what_is_known_of_the_sample_is_read_off_the_reference() -> None:
+@pytest.mark.parametrize("name", sorted(networks.ARCHITECTURES))
+def test_numbers_are_read_off_one_channel_of_the_first_row(name: str) -> None:
     import keras
 
-    network = networks.build("strided_reads", (12, 31, 3))
+    network = networks.build(name, (12, 31, 3), numbers=1)
     images = np.random.default_rng(1).integers(0, 256, (4, 12, 31, 3), np.uint8)
-    found = keras.Model(network.input, network.get_layer("sample").output)(images)
-    np.testing.assert_allclose(np.asarray(found), images[:, 0, 15] / 128, rtol=1e-6)
+    found = keras.Model(network.input, network.get_layer("numbers").output)(images)
+    np.testing.assert_array_equal(np.asarray(found)[:, 0, 0], images[:, 0, :, 1])
+
+
+def test_what_is_made_of_numbers_depends_on_that_row_only() -> None:
+    import keras
+
+    network = networks.build("strided_reads", (12, 31, 3), numbers=1)
+    outputs = [network.get_layer(name).output for name in ("known", "logits")]
+    images = np.zeros((3, 12, 31, 3), np.uint8)
+    images[1, 0, 5, 1] = images[2, 1, 5, 1] = 200
+    known, logits = (np.asarray(x) for x in keras.Model(network.input, outputs)(images))
+    assert np.array_equal(known[0], known[2])
+    assert not np.array_equal(known[0], known[1])
+    assert not np.allclose(logits[0], logits[1], atol=1e-6)

@@ -12,7 +12,9 @@ import onnxruntime
 import pytest
 
 from pileupcnn import networks
+from pileupcnn.augment import Augmentation, Augmenter
 from pileupcnn.cli.make_examples import run_make_examples
+from pileupcnn.labels import SNP
 from pileupcnn.messages.convert import read_examples
 from pileupcnn.model import load_bundle
 from pileupcnn.onnx_export import to_onnx
@@ -48,10 +50,10 @@ def keras_logits(network: Any, images: np.ndarray) -> np.ndarray:
     return np.concatenate([logits.predict_on_batch(b) for b in np.split(images, 8)])
 
 
-@pytest.mark.parametrize("shape", [(16, 21, 7), (33, 40, 2)])
+@pytest.mark.parametrize(("shape", "numbers"), [((16, 21, 7), None), ((33, 40, 2), 1)])
 @pytest.mark.parametrize("name", sorted(networks.ARCHITECTURES))
-def test_every_architecture(name: str, shape: tuple[int, int, int]) -> None:
-    network = with_random_weights(networks.build(name, shape))
+def test_every_architecture(name: str, shape: tuple[int, int, int], numbers: int | None) -> None:
+    network = with_random_weights(networks.build(name, shape, numbers=numbers))
     images = random_images(16, shape)
     graph = to_onnx(network)
     logits, probabilities = run(graph, images)
@@ -79,13 +81,19 @@ def test_the_graph_is_plain_and_the_same_each_time() -> None:
 def test_the_shipped_graph_is_that_of_the_shipped_weights(
     testdata: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On 1,000 images, drawn ones and noise."""
+    """On 1,000 images: drawn ones, and these changed as in training."""
     bundle = load_bundle()
     network = bundle.network()
     assert bundle.onnx == to_onnx(network)
     run_make_examples(testdata / "ref.fa", [testdata / "sample.bam"], tmp_path / "e.tfrecord")
     drawn = np.stack([example.image for example in read_examples(tmp_path / "e.tfrecord")])
-    images = np.concatenate([drawn, random_images(1000 - len(drawn), bundle.spec.shape)])
+    images = np.resize(drawn, (1000, *drawn.shape[1:]))
+    rows = images.any(axis=(2, 3)).argmin(axis=1)
+    rows[rows == 0] = bundle.spec.height
+    kinds = np.full(len(images), SNP, np.uint8)
+    augment = Augmenter(Augmentation(0.9, 0.5, 0.5), bundle.spec, bundle.settings.candidates)
+    augment(images[len(drawn) :], rows[len(drawn) :], kinds, np.random.default_rng(1))
+    assert len(np.unique(images.reshape(1000, -1), axis=0)) > 700
     logits, _ = run(bundle.onnx, images)
     difference = np.abs(logits - keras_logits(network, images)).max()
     with capsys.disabled():
@@ -127,10 +135,12 @@ def layered(*layers: Callable[[Any], Any]) -> Any:
     return keras.Model(images, keras.layers.Softmax(name="probabilities")(logits))
 
 
-def test_scaling_without_a_convolution() -> None:
+@pytest.mark.parametrize("normalised", [False, True])
+def test_scaling_without_a_convolution(normalised: bool) -> None:
     import keras
 
-    network = with_random_weights(layered(keras.layers.Rescaling(1 / 128)))
+    after = [keras.layers.BatchNormalization()] if normalised else []
+    network = with_random_weights(layered(keras.layers.Rescaling(1 / 128), *after))
     images = random_images(8, (8, 8, 2))
     np.testing.assert_allclose(
         run(to_onnx(network), images)[0], keras_logits(network, images), rtol=1e-5
@@ -138,11 +148,12 @@ def test_scaling_without_a_convolution() -> None:
 
 
 def test_what_is_not_known_is_refused() -> None:
+    import keras
     from keras import layers
 
     cases: dict[str, list[Callable[[Any], Any]]] = {
         "no ONNX is known for DepthwiseConv2D": [layers.DepthwiseConv2D(3)],
-        "known for it but after a conv": [layers.BatchNormalization()],
+        "known for axis 1": [layers.BatchNormalization(axis=1)],
         "known for offset": [layers.Rescaling(1 / 128, 1)],
         "known for dilation_rate": [layers.Conv2D(3, 3, dilation_rate=2)],
         "give it no activation": [layers.Conv2D(3, 3, activation="relu")],
@@ -152,3 +163,10 @@ def test_what_is_not_known_is_refused() -> None:
     for message, given in cases.items():
         with pytest.raises(TypeError, match=message):
             to_onnx(layered(layers.Rescaling(1 / 128), *given))
+    # pooled before: features are normalised otherwise
+    images = keras.Input((8, 8, 2), dtype="uint8", name="images")
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.Rescaling(1 / 128)(images))
+    logits = layers.Dense(3, name="logits")(layers.BatchNormalization()(x))
+    pooled = keras.Model(images, layers.Softmax(name="probabilities")(logits))
+    with pytest.raises(TypeError, match="known for it but of images"):
+        to_onnx(pooled)

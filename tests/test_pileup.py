@@ -7,6 +7,7 @@ tests (of its channels, its alt-aligned pileups and its image rows).
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from reference import Read, is_used, overlaps
@@ -38,8 +39,10 @@ from pileupcnn.pileup import (
     make_drawer,
     plan_images,
     spec_from_info,
+    write_numbers,
 )
 from pileupcnn.regions import Region
+from pileupcnn.small_model import INPUTS, inputs, pixels
 
 SETTINGS = settings(
     deadline=None,
@@ -47,9 +50,10 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 FREQUENCIES = [0, 0.000009, 0.00001, 0.0000101, 0.0005, 0.012, 0.1, 0.5, 0.999, 1]
-OF_SAMPLE = {Channel.RELATIVE_DEPTH, Channel.SLIP_QUALITY}
-ANY = sorted(DRAWABLE - OF_SAMPLE)
-OTHERS = sorted(DRAWABLE - OF_SAMPLE - set(BASE_CHANNELS))
+ELSEWHERE = {Channel.NUMBERS, Channel.FLANK}
+"""Tested by themselves."""
+ANY = sorted(DRAWABLE - ELSEWHERE)
+OTHERS = sorted(DRAWABLE - ELSEWHERE - set(BASE_CHANNELS))
 
 
 def with_modifications(scene: Scene, seed: int) -> list[Read]:
@@ -310,9 +314,6 @@ def image_of(
     supporters: tuple[tuple[int, ...], ...] = (),
     frequencies: tuple[float, ...] = (),
     shown: int = 0,
-    depth: int = 0,
-    usual_depth: float = 0.0,
-    slip_quality: float = 0.0,
     **spec: Any,
 ) -> NDArray[np.uint8]:
     """One image of a candidate at `start`; `supporters` are the reads of each ALT."""
@@ -323,7 +324,7 @@ def image_of(
         start=np.array([start]),
         end=np.array([start + len(alleles[0])]),
         partition=np.zeros(1, np.int32),
-        depth=np.array([depth], np.int32),
+        depth=np.zeros(1, np.int32),
         allele_offset=np.array([0, len(alleles)]),
         base_offset=np.cumsum([0, *map(len, alleles)]),
         bases=np.frombuffer("".join(alleles).encode(), np.uint8),
@@ -339,11 +340,10 @@ def image_of(
         PileupSpec(**spec),
         min_base_quality=10,
         min_mapping_quality=5,
-        slip_quality=slip_quality,
     )
     images = np.full((1, *PileupSpec(**spec).shape), 7, np.uint8)
     plan = plan_images(candidates)
-    draw_images(drawer, batch, candidates, plan, whole_window(contig), images, shown, usual_depth)
+    draw_images(drawer, batch, candidates, plan, whole_window(contig), images, shown)
     return images[0]
 
 
@@ -393,39 +393,132 @@ def test_allele_length(alleles: tuple[str, str], value: int) -> None:
     assert image[:, :, 0].tolist() == [[value] * 21, [0] * 21]
 
 
+def tract_end(reference: str, start: int, ref: str, alt: str, limit: int) -> int:
+    """By trying: how far to the right the same change of length gives the same sequence."""
+    prefix = next(
+        (i for i, (a, b) in enumerate(zip(ref, alt, strict=False)) if a != b),
+        min(len(ref), len(alt)),
+    )
+    deleted, inserted = len(ref) - len(alt), len(alt) - len(ref)
+    changed = reference[:start] + alt + reference[start + len(ref) :]
+    end = start + len(ref)
+    if deleted == inserted or prefix < min(len(ref), len(alt)):
+        return end
+    at = start + prefix
+    while True:
+        if deleted > 0:
+            same = reference[:at] + reference[at + deleted :] == changed
+            reached = at + deleted
+        else:
+            same = reference[:at] == changed[:at] and reference[at:] == changed[at + inserted :]
+            reached = at
+        if not same or reached > limit:
+            return end
+        end, at = reached, at + 1
+
+
+@st.composite
+def repeat_and_read(draw: Any) -> tuple[str, tuple[str, str], Read]:
+    """A reference of two letters, a change at 60 and a read somewhere over it."""
+    reference = draw(st.text("AC", min_size=150, max_size=150))
+    unit = draw(st.text("AC", min_size=1, max_size=3))
+    reference = reference[:61] + (unit * 12)[: draw(st.integers(0, 14))] + reference[61:]
+    length = draw(st.integers(0, 4))
+    alleles = {
+        "SNP": (reference[60], "G"),
+        "deletion": (reference[60 : 61 + length], reference[60]),
+        "insertion": (reference[60], reference[60] + draw(st.text("AC", max_size=4))),
+        "other": (reference[60:63], "GT"),
+    }[draw(st.sampled_from(["SNP", "deletion", "insertion", "other"]))]
+    start = draw(st.integers(20, 60))
+    read = read_of("A" * (end := draw(st.integers(max(62 - start, 15), 80))), f"{end}M", start)
+    return reference, alleles, read
+
+
+@given(repeat_and_read())
+@SETTINGS
+def test_flank(case: tuple[str, tuple[str, str], Read]) -> None:
+    reference, (ref, alt), read = case
+    assume(ref != alt)
+    spec = {"height": 2, "width": 61, "reference_rows": 1, "channels": (Channel.FLANK,)}
+    image = image_of(reference, [read], 60, (ref, alt), **spec)[:, :, 0]
+    end = tract_end(reference, 60, ref, alt, 90)
+    flank = min(61 - read.start, read.start + len(read.bases) - end, 12)
+    assert set(image[0].tolist()) == {int(min(254, 42 * math.log2(1 + end - 60)))}
+    assert set(image[1].tolist()) - {0} == {
+        int(np.float32(254) * np.float32(max(flank, 0)) / 12)
+    } - {0}
+
+
 @pytest.mark.parametrize(
-    ("depth", "usual", "value"),
+    ("reference", "alleles", "shown", "tract"),
     [
-        (30, 30.0, 64),
-        (15, 30.0, 32),
-        (50, 30.0, 107),
-        (5, 30.6, 10),
-        (200, 30.0, 128),
-        (7, 0.0, 64),
+        # what both end in does not count
+        ("C" * 20 + "GAAT" + "C" * 40, ("GAA", "GA"), 0, 3),
+        ("C" * 20 + "GATT" + "C" * 40, ("GATT", "GTTTT"), 0, 2),
+        # to the contig's end, and to the image's edge
+        ("C" * 20 + "A" * 6, ("CA", "C"), 0, 7),
+        ("C" * 20 + "A" * 60, ("CA", "C"), 0, 11),
+        # the longer one of two that are shown, and none that is not
+        ("C" * 20 + "AAAAGT" + "C" * 40, ("C", "CA", "G"), 0, 5),
+        ("C" * 20 + "AAAAGT" + "C" * 40, ("C", "CA", "G"), 1, 1),
+        ("C" * 20 + "AAAAGT" + "C" * 40, ("C", "CA", "G"), 2, 5),
     ],
 )
-def test_relative_depth(depth: int, usual: float, value: int) -> None:
-    layers = (Channel.RELATIVE_DEPTH,)
-    spec = {"height": 3, "width": 21, "reference_rows": 1, "channels": layers}
-    image = image_of(
-        *("A" * 60, [read_of("A" * 16, "16M", 10)], 20, ("A", "C")),
-        depth=depth,
-        usual_depth=usual,
-        **spec,
-    )
-    assert image[:, :, 0].tolist() == [[value] * 21, [value] * 16 + [0] * 5, [0] * 21]
+def test_tracts(reference: str, alleles: tuple[str, ...], shown: int, tract: int) -> None:
+    start = 20 if reference[20] == "G" else 19
+    spec = {"height": 2, "width": 21, "reference_rows": 1, "channels": (Channel.FLANK,)}
+    read = read_of("A" * (len(reference) - 2), f"{len(reference) - 2}M", 2)
+    if len(reference) == 80:
+        tract = 10  # the image ends ten columns on
+    image = image_of(reference, [read], start, alleles, shown=shown, **spec)[:, :, 0]
+    assert set(image[0].tolist()) - {0} == {int(min(254, 42 * math.log2(1 + tract)))}
+    flank = min(start + 1 - 2, read.start + len(read.bases) - start - tract, 12)
+    assert set(image[1].tolist()) - {0} == {int(254 * np.float32(flank) / 12)} - {0}
 
 
-@pytest.mark.parametrize(("quality", "value"), [(10.0, 60), (23.01, 138), (50.0, 254), (0.0, 0)])
-def test_slip_quality(quality: float, value: int) -> None:
-    spec = {"height": 2, "width": 21, "reference_rows": 1, "channels": (Channel.SLIP_QUALITY,)}
-    reads = [read_of("A" * 40, "40M")]
-    image = image_of("A" * 60, reads, 20, ("A", "C"), slip_quality=quality, **spec)
-    assert image[:, :, 0].tolist() == [[value] * 21] * 2
+def test_numbers_are_in_the_rows_of_the_reference() -> None:
+    channels = (Channel.READ_BASE, Channel.NUMBERS)
+    spec = PileupSpec(9, 5, channels, reference_rows=2, sample_heights=(4, 5))
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (2, *spec.shape), np.uint8)
+    before = images.copy()
+    write_numbers(images, np.array([[1, 2, 255], [0, 254, 5]], np.uint8), spec)
+    for row in (0, 1, 4, 5):
+        assert images[0, row, :3, 1].tolist() == [1, 2, 255]
+        assert images[1, row, :3, 1].tolist() == [0, 254, 5]
+        images[:, row, :3, 1] = before[:, row, :3, 1]
+    assert np.array_equal(images, before)
+
+
+def test_drawn_numbers_are_those_of_the_small_model(testdata: Path) -> None:
+    spec = PileupSpec(40, 81, (*BASE_CHANNELS, Channel.NUMBERS), reference_rows=1)
+    paths = [testdata / "sample.bam"], testdata / "ref.fa"
+    region = Region("ctg1", 0, 3_000)
+    settings = ExampleSettings(pileup=spec)
+    with ExampleMaker(*paths, settings) as maker:
+        survey = maker.take_survey([region])
+    with ExampleMaker(*paths, settings, survey=survey) as maker:
+        made = maker.run_examples((region,))
+        images = made.draw(1, len(made.plan))
+        wanted = inputs(made.candidates, made.reads, made.plan, survey)[1:]
+        # whatever is left out of the plan
+        kept = np.arange(len(made.plan)) % 3 == 1
+        made.plan = made.plan.where(kept)
+        fewer = made.draw(0, len(made.plan))
+    assert np.array_equal(fewer, images[kept[1:]])
+    assert len(images) > 5
+    shown = images[:, 0, : len(INPUTS), 6]
+    assert np.array_equal(shown, pixels(wanted))
+    assert not images[:, 1:, :, 6].any()
+    assert not images[:, 0, len(INPUTS) :, 6].any()
+    narrow = dataclasses.replace(settings, pileup=dataclasses.replace(spec, width=71))
+    with pytest.raises(OptionError, match="72 columns"):
+        ExampleMaker(*paths, narrow)
 
 
 def test_nothing_of_a_sample_is_shown_without_its_survey(testdata: Path) -> None:
-    spec = PileupSpec(channels=(Channel.READ_BASE, Channel.SLIP_QUALITY))
+    spec = PileupSpec(channels=(Channel.READ_BASE, Channel.NUMBERS))
     paths = [testdata / "sample.bam"], testdata / "ref.fa"
     with (
         ExampleMaker(*paths, ExampleSettings(pileup=spec)) as maker,

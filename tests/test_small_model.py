@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from stages import (
     PlaceClassifier,
@@ -47,11 +49,13 @@ from pileupcnn.regions import Region, partitions
 from pileupcnn.small_model import (
     FEATURES,
     INPUTS,
+    MAX_SHOWN_DEPTH,
     DenseNetwork,
     SmallModel,
     SmallModelSettings,
     answer,
     features,
+    pixels,
 )
 from pileupcnn.small_model import inputs as small_model_inputs
 from pileupcnn.survey import Survey
@@ -481,3 +485,26 @@ def test_dense_network_says_the_same_of_a_row_among_any_others() -> None:
 def test_dense_network_refuses_what_does_not_fit(widths: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ValueError, match="a layer of"):
         DenseNetwork([np.zeros(shape, np.float32) for shape in widths])
+
+
+@given(st.integers(0, 3_000), st.integers(0, 3_000), st.integers(0, 100))
+def test_pixels_of_deep_sites_keep_their_shares(ref: int, alt: int, other: int) -> None:
+    rows = np.zeros((1, len(INPUTS)), np.int32)
+    counts = {
+        "num_reads_supports_ref": ref,
+        "num_reads_supports_alt": alt,
+        "alt_indices_depth": ref + alt,
+        "total_depth": ref + alt + other,
+    }
+    for name, count in counts.items():
+        rows[0, INPUTS.index(name)] = count
+    rows[0, INPUTS.index("insertion_length")] = 300
+    shown = pixels(rows)[0]
+    total = ref + alt + other
+    for name, count in counts.items():
+        wanted = count if total <= MAX_SHOWN_DEPTH else count * MAX_SHOWN_DEPTH / total
+        assert abs(int(shown[INPUTS.index(name)]) - wanted) <= (
+            0 if total <= MAX_SHOWN_DEPTH else 0.5
+        )
+    assert shown[INPUTS.index("insertion_length")] == 255
+    assert np.count_nonzero(shown) <= 5

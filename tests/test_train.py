@@ -27,8 +27,10 @@ from pileupcnn.errors import InputError, OptionError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.model import load_bundle
 from pileupcnn.pileup import OWN_CHANNELS, PileupSpec
+from pileupcnn.small_model import INPUTS
 from pileupcnn.store import PackedStore, RunWriter, StoredRun, pack, write_index
 from pileupcnn.train import FitSettings, fit, split_images
+from pileupcnn.train_small import SmallFitSettings
 
 SETTINGS = ExampleSettings(pileup=PileupSpec(height=40, width=21))
 SPEC = SETTINGS.pileup
@@ -37,7 +39,7 @@ FIT = FitSettings(
 )
 
 
-def tiny(images: Any, dropout: float) -> Any:
+def tiny(images: Any, numbers: Any, dropout: float) -> Any:
     """An architecture that is traced in no time."""
     import keras
 
@@ -188,7 +190,13 @@ class TestDrawing:
             draw_store([dataclasses.replace(run, confident=confident)], tmp_path / "s", SETTINGS)
 
 
-def make_store(path: Path, n: int = 200, labels: tuple[int, ...] = (0, 1, 2)) -> PackedStore:
+def make_store(
+    path: Path,
+    n: int = 200,
+    labels: tuple[int, ...] = (0, 1, 2),
+    *,
+    with_features: bool = False,
+) -> PackedStore:
     """Images whose brightness is their label, in two runs."""
     for name, seed in (("one", 1), ("two", 2)):
         rng = np.random.default_rng(seed)
@@ -198,6 +206,8 @@ def make_store(path: Path, n: int = 200, labels: tuple[int, ...] = (0, 1, 2)) ->
         for image, rows in zip(images, rng.integers(8, SPEC.height, n), strict=True):
             image[rows:] = 0
         with RunWriter(path, name, SETTINGS, ["chr1"], f"{name}.bam") as writer:
+            features = rng.integers(0, 5, (n, len(INPUTS)), np.int32)
+            features += 20 * label[:, None]
             writer.add(
                 pack(
                     images,
@@ -206,6 +216,7 @@ def make_store(path: Path, n: int = 200, labels: tuple[int, ...] = (0, 1, 2)) ->
                     contig=np.zeros(n, np.int32),
                     start=np.arange(n),
                     alts=np.zeros((n, 2), np.int8),
+                    **({"features": features} if with_features else {}),
                 )
             )
     write_index(path, [StoredRun("one", "train"), StoredRun("two", "validation")])
@@ -326,6 +337,87 @@ class TestFit:
         assert counts.sum() == 160
         assert set(counts.tolist()) <= {1, 2, 3, 4}
 
+    def test_plain_images_are_shown_less_and_count_more(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As if the small model were sure of every second image of those that train."""
+        store = make_store(tmp_path, 400, with_features=True)
+        plain = np.arange(400) % 2 == 0
+        monkeypatch.setattr(training, "_small_network", lambda *_: object())
+        monkeypatch.setattr(training, "plain_images", lambda *_: plain)
+        monkeypatch.setattr(training, "_add_small_model", lambda *_: None)
+        trainers: list[Any] = []
+        run_epoch = training._Trainer.run_epoch
+        shown: list[np.ndarray] = []
+        batches = store.batches
+
+        def spy(images: np.ndarray, size: int) -> Any:
+            shown.append(images)
+            return batches(images, size)
+
+        def spied(trainer: Any, epoch: int) -> float:
+            trainers.append(trainer)
+            return run_epoch(trainer, epoch)
+
+        store.batches = spy  # type: ignore[method-assign]
+        monkeypatch.setattr(training._Trainer, "run_epoch", spied)
+        settings = dataclasses.replace(FIT, epochs=1, batch_size=8, plain_share=0.25)
+        fit(store, tmp_path / "out", settings)
+        seen = np.bincount(shown[0], minlength=400)[:400]
+        assert 30 <= seen[plain].sum() <= 70
+        assert (seen[~plain] >= 1).mean() > 0.95
+        counts = trainers[0]._counts[:400]
+        assert np.allclose(counts[plain], 4 * counts[~plain][0])
+        # an epoch's weights are in the mean 1, and plain images weigh as much as the others
+        weighed = counts * seen
+        assert weighed.sum() / seen.sum() == pytest.approx(1, abs=0.15)
+        assert weighed[plain].sum() == pytest.approx(weighed[~plain].sum(), rel=0.3)
+
+    @pytest.mark.parametrize("moment", ["run_epoch", "save", "_add_small_model"])
+    def test_a_killed_training_keeps_its_small_model(
+        self, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = make_store(tmp_path / "store", with_features=True)
+        small = SmallFitSettings(widths=(8,), epochs=2)
+        settings = dataclasses.replace(FIT, small_model=small, plain_share=0.5)
+        straight = load_bundle(fit(store, tmp_path / "straight", settings))
+        assert straight.small_model is not None
+        holder = training if moment.startswith("_") else training._Trainer
+        with monkeypatch.context() as patch:
+            patch.setattr(holder, moment, _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                fit(store, tmp_path / "killed", settings)
+        # read back, not made again
+        monkeypatch.setattr(training, "fit_dense_network", _interrupt)
+        resumed = load_bundle(fit(store, tmp_path / "killed", settings))
+        assert resumed.sha256 == straight.sha256
+
+    def test_a_small_model_of_other_options_is_made_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = make_store(tmp_path / "store", with_features=True)
+        small = SmallFitSettings(widths=(8,), epochs=1)
+        settings = dataclasses.replace(FIT, epochs=1, small_model=small)
+        fit(store, tmp_path / "out", settings)
+        (tmp_path / "out" / "checkpoint.npz").unlink()
+        monkeypatch.setattr(training, "fit_dense_network", _interrupt)
+        # another rate of the network's leaves it, other widths do not
+        fit(store, tmp_path / "out", dataclasses.replace(settings, learning_rate=0.01))
+        (tmp_path / "out" / "checkpoint.npz").unlink()
+        other = dataclasses.replace(settings, small_model=SmallFitSettings(widths=(4,), epochs=1))
+        with pytest.raises(KeyboardInterrupt):
+            fit(store, tmp_path / "out", other)
+
+    def test_no_weight_is_named(self, tmp_path: Path) -> None:
+        make_store(tmp_path, 20)
+        write_index(tmp_path, [StoredRun("one", "train", 0), StoredRun("two", "validation")])
+        with pytest.raises(InputError, match="weight 0"):
+            fit(PackedStore(tmp_path), tmp_path / "out", FIT)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
 
 class TestCommand:
     def test_missing_packages_are_told_before_anything_is_drawn(
@@ -350,7 +442,8 @@ class TestCommand:
         assert result.exit_code == 0, result.exception
         bundle = tmp_path / "out" / "bundle"
         assert result.stdout == f"{bundle}\n"
-        assert load_bundle(bundle).spec.shape == (30, 21, len(OWN_CHANNELS))
+        # too narrow for numbers
+        assert load_bundle(bundle).spec.shape == (30, 21, len(OWN_CHANNELS) - 1)
         tuned = run_train(
             store=tmp_path / "out" / "store", output=tmp_path / "tuned", init=bundle, epochs=1
         )

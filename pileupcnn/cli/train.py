@@ -47,7 +47,12 @@ if TYPE_CHECKING:
 @click.option("--name", default="custom", show_default=True, help="Name of the model.")
 @click.option("--architecture", help="Network to train.  [default: strided_reads]")
 @click.option("--height", type=click.IntRange(10, 400), help="Image rows.  [default: 64]")
-@click.option("--width", type=click.IntRange(3, 999), help="Image columns.  [default: 101]")
+@click.option(
+    "--width",
+    type=click.IntRange(3, 999),
+    help="Image columns; below 72 the images do not show the small model's numbers.  "
+    "[default: 101]",
+)
 @click.option(
     "--realign/--no-realign",
     default=None,
@@ -81,6 +86,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of the images shown with base qualities binned as by another machine, known or "
     "invented.",
+)
+@click.option(
+    "--plain-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the images that the small model is sure of, and right, shown in an epoch; each "
+    "counts for those left out.",
 )
 @click.option(
     "--patience",
@@ -120,6 +133,7 @@ def run_train(
     thin_reads: float = 0.0,
     flip_strands: float = 0.0,
     bin_qualities: float = 0.0,
+    plain_share: float = 0.2,
     patience: int = 5,
     seed: int = 1,
     threads: int = 1,
@@ -191,6 +205,7 @@ def run_train(
         batch_size=batch_size,
         learning_rate=learning_rate,
         augmentation=Augmentation(thin_reads, flip_strands, bin_qualities),
+        plain_share=plain_share,
         patience=patience,
         seed=seed,
     )
@@ -201,13 +216,16 @@ def _settings(height: int | None, width: int | None, realign: bool) -> ExampleSe
     """Drawing settings for a new model."""
     from pileupcnn.errors import OptionError
     from pileupcnn.examples import ExampleSettings
-    from pileupcnn.pileup import OWN_CHANNELS, PileupSpec
+    from pileupcnn.pileup import OWN_CHANNELS, Channel, PileupSpec
     from pileupcnn.realign import RealignSettings
+    from pileupcnn.small_model import INPUTS
 
     width = width or 101
     if width % 2 == 0:
         raise OptionError(f"--width {width}: must be odd, the variant is in the middle column")
+    # there is one number a column
+    channels = tuple(c for c in OWN_CHANNELS if c != Channel.NUMBERS or width >= len(INPUTS))
     return ExampleSettings(
-        pileup=PileupSpec(height=height or 64, width=width, channels=OWN_CHANNELS),
+        pileup=PileupSpec(height=height or 64, width=width, channels=channels),
         realign=RealignSettings() if realign else None,
     )

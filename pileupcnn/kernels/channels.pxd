@@ -26,8 +26,8 @@ cdef enum:
     BASE_METHYLATION = 23
     BASE_6MA = 24
     ALLELE_LENGTH = 1001
-    RELATIVE_DEPTH = 1002
-    SLIP_QUALITY = 1003
+    NUMBERS = 1004
+    FLANK = 1005
     MATCHES_REF = 50
     DIFFERS_FROM_REF = 254
 
@@ -57,20 +57,18 @@ cdef struct ShownRead:
     int32_t fragment_length
     int32_t haplotype
     bint supports
+    int64_t flank
     float allele_frequency
-    # of the image: the largest change of length of its ALTs, and pixels of what is the same for
-    # all reads
+    # of the image: the largest change of length of its ALTs, and the length of the stretch in which
+    # they may lie as well
     int64_t length_change
-    uint8_t relative_depth
-    uint8_t slip_quality
+    int64_t tract_length
 
 
 cdef uint8_t BASE_COLOUR[256]
 cdef uint8_t QUALITY_COLOUR[256]
 
 cdef Layers layers_of(const int32_t[::1] channels)
-cdef uint8_t depth_colour(int64_t depth, double usual) noexcept nogil
-cdef uint8_t slip_colour(double quality) noexcept nogil
 cdef uint8_t read_value(int32_t channel, const ShownRead &read) noexcept nogil
 cdef void values_along(int32_t channel, const ShownRead &read, uint8_t *values) noexcept nogil
 cdef void reference_values(

@@ -14,8 +14,8 @@ DRAWABLE = frozenset(
     {READ_BASE, BASE_QUALITY, MAPPING_QUALITY, STRAND, READ_SUPPORTS_VARIANT,
      BASE_DIFFERS_FROM_REF, HAPLOTYPE, ALLELE_FREQUENCY, READ_MAPPING_PERCENT, AVG_BASE_QUALITY,
      IDENTITY, GAP_COMPRESSED_IDENTITY, GC_CONTENT, IS_HOMOPOLYMER, HOMOPOLYMER_WEIGHTED, BLANK,
-     INSERT_SIZE, MEAN_COVERAGE, BASE_METHYLATION, BASE_6MA, ALLELE_LENGTH, RELATIVE_DEPTH,
-     SLIP_QUALITY}
+     INSERT_SIZE, MEAN_COVERAGE, BASE_METHYLATION, BASE_6MA, ALLELE_LENGTH, NUMBERS,
+     FLANK}
 )
 """Numbers of the channels that can be drawn from a read; the others are drawn from an alignment
 to an ALT."""
@@ -40,8 +40,7 @@ cdef enum:
     MAX_HOMOPOLYMER = 30
     MAX_MODIFICATION = 255
     LENGTH_DOUBLING = 42
-    USUAL_DEPTH = 64
-    SLIP_PHRED = 6
+    MAX_FLANK = 12
 
 STRAND_VALUES = (FORWARD_STRAND, REVERSE_STRAND)
 """Of pixels of forward and of reverse reads."""
@@ -109,18 +108,6 @@ cdef uint8_t _frequency_colour(float frequency) noexcept nogil:
 cdef uint8_t _length_colour(int64_t change) noexcept nogil:
     """By the logarithm: one base is 42, 31 are 210, from 65 on 254."""
     return <uint8_t><int>min(<double>FULL, LENGTH_DOUBLING * log2(1.0 + change))
-
-
-cdef uint8_t depth_colour(int64_t depth, double usual) noexcept nogil:
-    """Of a site's depth: 64 is the usual one (0: there is none), 128 twice that or more."""
-    if usual <= 0:
-        return USUAL_DEPTH
-    return <uint8_t><int>min(<double>(2 * USUAL_DEPTH), USUAL_DEPTH * depth / usual + 0.5)
-
-
-cdef uint8_t slip_colour(double quality) noexcept nogil:
-    """Of a Phred-scaled rate of slips: six a unit."""
-    return <uint8_t><int>min(<double>FULL, SLIP_PHRED * quality + 0.5)
 
 
 cdef int _matched(const ShownRead &read) noexcept nogil:
@@ -208,10 +195,8 @@ cdef uint8_t read_value(int32_t channel, const ShownRead &read) noexcept nogil:
         return scaled(_gc_percent(read.bases, read.length), MAX_PERCENT)
     if channel == ALLELE_LENGTH:
         return _length_colour(read.length_change) if read.supports else 0
-    if channel == RELATIVE_DEPTH:
-        return read.relative_depth
-    if channel == SLIP_QUALITY:
-        return read.slip_quality
+    if channel == FLANK:
+        return scaled(<int>max(0, min(read.flank, <int64_t>MAX_FLANK)), MAX_FLANK)
     return 0
 
 
@@ -249,11 +234,9 @@ cdef void reference_values(
         memset(values, MEAN_COVERAGE_REFERENCE, n)
     elif channel == ALLELE_LENGTH:
         memset(values, _length_colour(shown.length_change), n)
-    elif channel == RELATIVE_DEPTH:
-        memset(values, shown.relative_depth, n)
-    elif channel == SLIP_QUALITY:
-        memset(values, shown.slip_quality, n)
-    elif channel in (HAPLOTYPE, ALLELE_FREQUENCY, BLANK, BASE_METHYLATION, BASE_6MA):
+    elif channel == FLANK:
+        memset(values, _length_colour(shown.tract_length), n)
+    elif channel in (HAPLOTYPE, ALLELE_FREQUENCY, BLANK, BASE_METHYLATION, BASE_6MA, NUMBERS):
         memset(values, 0, n)
     else:
         memset(values, FULL, n)

@@ -25,7 +25,6 @@ class Drawer:
         alt_layout: int = 0,
         align_all: bool = False,
         aligner: AltAligner | None = None,
-        slip_quality: float = 0,
     ) -> None: ...
     def draw(
         self,
@@ -38,5 +37,4 @@ class Drawer:
         reference_start: int,
         contig_length: int,
         images: NDArray[np.uint8],
-        usual_depth: float = 0,
     ) -> None: ...

@@ -20,17 +20,16 @@ from pileupcnn.kernels.channels cimport (
     BASE_COLOUR,
     BASE_METHYLATION,
     DIFFERS_FROM_REF,
+    FLANK,
     HAPLOTYPE,
     MATCHES_REF,
     MEAN_COVERAGE,
     QUALITY_COLOUR,
     Layers,
     ShownRead,
-    depth_colour,
     layers_of,
     read_value,
     reference_values,
-    slip_colour,
     values_along,
 )
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
@@ -112,15 +111,13 @@ cdef class Drawer:
         Align to the ALTs of SNPs, too.
     aligner : AltAligner, optional
         Needed for all layouts but the first.
-    slip_quality : float
-        What `SLIP_QUALITY` shows.
     """
 
     cdef int32_t width, reference_rows, min_quality, min_mapq, alt_layout, total_height, depth
     cdef bint sort_by_haplotypes, align_all, shows_frequency, shows_methylation, shows_6ma
+    cdef bint shows_flank
     cdef bint needs_haplotype
     cdef int32_t mean_coverage
-    cdef double usual_depth
     cdef vector[int32_t] heights
     cdef Layers layers, alt_layers
     cdef AltAligner aligner
@@ -133,10 +130,12 @@ cdef class Drawer:
     # candidates and reference, set by `draw`
     cdef const int64_t[::1] variant_start, variant_end, allele_offset, allele_bases_offset
     cdef const int64_t[::1] support_offset
-    cdef const int32_t[::1] partition, support, variant_depth
+    cdef const int32_t[::1] partition, support
     cdef const uint8_t[::1] allele_bases, reference
     cdef const float[::1] allele_frequency
     cdef int64_t reference_start, contig_length
+    # of the image that is drawn: its candidate's start, and where the tract of its ALTs ends
+    cdef int64_t tract_start, tract_end
     # scratch of one image: whether a read's first ALT is shown (2) or not (1), the frequency of its
     # first that is (-1: it has none), reads, rows
     cdef vector[uint8_t] listed
@@ -152,7 +151,7 @@ cdef class Drawer:
         self, const int32_t[::1] heights, int width, int reference_rows,
         const int32_t[::1] channels, int min_base_quality, int min_mapping_quality,
         bint sort_by_haplotypes=False, double mean_coverage=0, int alt_layout=NO_ALTS,
-        bint align_all=False, AltAligner aligner=None, double slip_quality=0,
+        bint align_all=False, AltAligner aligner=None,
     ):
         cdef int32_t i, tallest = 0, place = 0
         self.width, self.reference_rows = width, reference_rows
@@ -164,7 +163,6 @@ cdef class Drawer:
         self.min_quality, self.min_mapq = min_base_quality, min_mapping_quality
         self.sort_by_haplotypes, self.mean_coverage = sort_by_haplotypes, <int32_t>mean_coverage
         self.alt_layout, self.align_all, self.aligner = alt_layout, align_all, aligner
-        self.shown.slip_quality = slip_colour(slip_quality)
         if alt_layout != NO_ALTS and aligner is None:
             raise ValueError("alignments to the ALTs need an aligner")
         self.layers = layers_of(channels)
@@ -180,6 +178,7 @@ cdef class Drawer:
         for i in range(self.layers.count):
             self.shows_frequency |= channels[i] == ALLELE_FREQUENCY
             self.shows_methylation |= channels[i] == BASE_METHYLATION
+            self.shows_flank |= channels[i] == FLANK
             self.shows_6ma |= channels[i] == BASE_6MA
             self.needs_haplotype |= channels[i] == HAPLOTYPE
         self.needs_haplotype |= sort_by_haplotypes
@@ -190,7 +189,7 @@ cdef class Drawer:
     def draw(
         self, samples, candidates, supports, const int32_t[::1] candidate,
         const int32_t[:, ::1] alts, const uint8_t[::1] reference, int64_t reference_start,
-        int64_t contig_length, uint8_t[:, :, :, ::1] images, double usual_depth=0,
+        int64_t contig_length, uint8_t[:, :, :, ::1] images,
     ):
         """Draw image ``i`` of candidate ``candidate[i]`` and its ALTs ``alts[i]``.
 
@@ -209,15 +208,13 @@ cdef class Drawer:
         reference_start, contig_length : int
         images : uint8 [n, height, width, channels]
             What it holds is lost.
-        usual_depth : float
-            Of which `RELATIVE_DEPTH` is a multiple; 0 if there is none.
         """
         cdef int64_t i, n = candidate.shape[0], top = 0
         cdef int k
         cdef double began
         self._take_candidates(candidates)
         self.reference, self.reference_start = reference, reference_start
-        self.contig_length, self.usual_depth = contig_length, usual_depth
+        self.contig_length = contig_length
         if n:
             memset(&images[0, 0, 0, 0], 0, images.size)
         for k in range(len(samples)):
@@ -252,7 +249,6 @@ cdef class Drawer:
     cdef _take_candidates(self, candidates):
         self.variant_start, self.variant_end = candidates.start, candidates.end
         self.partition, self.allele_offset = candidates.partition, candidates.allele_offset
-        self.variant_depth = candidates.depth
         self.allele_bases_offset, self.allele_bases = candidates.base_offset, candidates.bases
         if self.shows_frequency:
             self.allele_frequency = _wanted(candidates.allele_frequency, "allele frequencies")
@@ -266,7 +262,8 @@ cdef class Drawer:
         cdef uint8_t *below
         self._collect(self.partition[c], start, self.variant_end[c])
         self._list(c, alts)
-        self.shown.relative_depth = depth_colour(self.variant_depth[c], self.usual_depth)
+        self.tract_start = start
+        self.shown.tract_length = self.tract_end - start
         self.backdrop.bases, self.backdrop.start = &self.reference[0], self.reference_start
         self.backdrop.end = self.contig_length
         self._draw_block(self.pool, self.layers, start, height, image, 0)
@@ -291,6 +288,7 @@ cdef class Drawer:
         cdef bint is_shown
         cdef uint8_t mark
         self.shown.length_change = 0
+        self.tract_end = self.variant_start[c] + 1
         for a in range(<int32_t>(self.allele_offset[c + 1] - first)):
             is_shown = a == alts[0] or a == alts[1]
             mark = 2 if is_shown else 1
@@ -299,12 +297,46 @@ cdef class Drawer:
                 self.shown.length_change = max(
                     self.shown.length_change, change if change >= 0 else -change
                 )
+                if self.shows_flank:
+                    self.tract_end = max(self.tract_end, self._tract_end(c, first + a))
             for j in range(self.support_offset[first + a], self.support_offset[first + a + 1]):
                 read = self.twin[self.support[j]]
                 if self.listed[read] == 0:
                     self.listed[read] = mark
                 if self.shows_frequency and is_shown and self.frequency[read] < 0:
                     self.frequency[read] = self.allele_frequency[first + a]
+
+    cdef int64_t _tract_end(self, int32_t c, int64_t allele) noexcept nogil:
+        """Where the stretch ends in which the change to an allele may lie as well.
+
+        An insertion or deletion may lie as far to the right as the reference repeats
+        it, which is looked for within the image. That it lies as far to the left as it
+        may is taken for granted, as after realignment.
+        """
+        cdef int64_t first = self.allele_offset[c]
+        cdef const uint8_t *ref_bases = &self.allele_bases[self.allele_bases_offset[first]]
+        cdef const uint8_t *bases = &self.allele_bases[self.allele_bases_offset[allele]]
+        cdef int64_t n = self._length(first), m = self._length(allele), front = 0, end, limit
+        cdef int64_t origin = self.reference_start
+        limit = min(self.variant_start[c] + (self.width - 1) // 2, self.contig_length)
+        # what both begin or end in is no part of the change
+        while front < min(n, m) and ref_bases[front] == bases[front]:
+            front += 1
+        while n > front and m > front and ref_bases[n - 1] == bases[m - 1]:
+            n -= 1
+            m -= 1
+        end = self.variant_start[c] + n
+        if n > front and m > front:
+            return end
+        # the changed bases, and then those of the reference that are like them
+        bases = (ref_bases if n > front else bases) + front
+        m = max(n, m) - front
+        n = 0
+        while end + n < limit and self.reference[end + n - origin] == (
+            bases[n] if n < m else self.reference[end + n - m - origin]
+        ):
+            n += 1
+        return end + n
 
     cdef inline int64_t _length(self, int64_t allele) noexcept nogil:
         return self.allele_bases_offset[allele + 1] - self.allele_bases_offset[allele]
@@ -485,6 +517,9 @@ cdef class Drawer:
         self.shown.reverse = self.flag[read] & 0x10 != 0
         self.shown.fragment_length = self.fragment_length[read]
         self.shown.haplotype = self.haplotype[read] if self.needs_haplotype else 0
+        self.shown.flank = min(
+            self.tract_start + 1 - self.start[read], self.end[read] - self.tract_end
+        )
         self.shown.supports = self.listed[self.twin[read]] == 2
         self.shown.allele_frequency = (
             self.frequency[self.twin[read]] if self.shows_frequency else -1

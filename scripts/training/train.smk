@@ -53,7 +53,7 @@ PLANTINGS = range(1, 13)
 """Seeds; so often are variants planted into the same real reads."""
 
 REAL_WEIGHT, PLANTED_WEIGHT = 8, 2
-"""How often images of real reads are shown in an epoch, as they are and with planted variants."""
+"""How often images of real reads count in an epoch, as they are and with planted variants."""
 
 WORK = "build/model"
 
@@ -168,6 +168,6 @@ rule train_model:
         "../../pileupcnn/workflow/envs/pileupcnn.yaml"
     threads: 2
     shell:
-        "pileupcnn train --data {input} --output {WORK} --name default --epochs 5"
-        " --thin-reads 0.5 --flip-strands 0.2 --bin-qualities 0.2 --threads {threads}"
+        "pileupcnn train --data {input} --output {WORK} --name default --epochs 7"
+        " --thin-reads 0.3 --flip-strands 0.2 --bin-qualities 0.2 --threads {threads}"
         " 2> >(tee {log} >&2)"

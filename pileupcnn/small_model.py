@@ -82,6 +82,11 @@ COUNTS = (
 MAX_SHOWN_DEPTH = 100
 """Reads of a site from which on more tell an image no more than their shares do."""
 
+LENGTHS = ("insertion_length", "deletion_length")
+
+MAX_SHOWN_LENGTH = 50
+"""Bases from which on longer insertions and deletions look the same: few networks saw any."""
+
 Predict = Callable[[NDArray[np.int32]], NDArray[np.float32]]
 """From `INPUTS`, int32 [n, 72], to float32 [n, 3]: probabilities of 0, 1 and 2 copies."""
 
@@ -182,13 +187,16 @@ def pixels(rows: NDArray[np.int32]) -> NDArray[np.uint8]:
     """`INPUTS` as an image shows them, uint8 [m, 72]; larger ones than 255 as 255.
 
     Of a deep site the counts of `MAX_SHOWN_DEPTH` reads with the same shares: like
-    the rows of an image, they do not tell it from one less deep.
+    the rows of an image, they do not tell it from one less deep. Of lengths at most
+    `MAX_SHOWN_LENGTH`.
     """
     shown = rows.copy()
     columns = [INPUTS.index(name) for name in COUNTS]
     depth = np.maximum(column(rows, "total_depth"), MAX_SHOWN_DEPTH)
     scaled = (rows[:, columns] * MAX_SHOWN_DEPTH + depth[:, None] // 2) // depth[:, None]
     shown[:, columns] = scaled
+    columns = [INPUTS.index(name) for name in LENGTHS]
+    shown[:, columns] = np.minimum(rows[:, columns], MAX_SHOWN_LENGTH)
     return np.minimum(shown, 255).astype(np.uint8)
 
 

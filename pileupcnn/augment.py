@@ -184,9 +184,9 @@ class Augmenter:
                 column = pixels[chosen, :, INPUTS.index(ratio)].astype(np.int64)
                 # percentages are cut to integers
                 reverse = -(-column * reads // 100)
-                known = np.maximum(reads, 1)
-                flipped = np.where(reads, 100 * (reads - reverse) // known, 0)
-                pixels[chosen, :, INPUTS.index(ratio)] = np.clip(flipped, 0, 100)
+                # of no reads it is 0, and stays so
+                flipped = 100 * (reads - reverse) // np.maximum(reads, 1)
+                pixels[chosen, :, INPUTS.index(ratio)] = flipped
 
     def _thin(self, reads: NDArray[np.uint8], is_snp: bool, rng: np.random.Generator) -> bool:
         """Take a random part of an image's rows, in place; whether there is less now."""

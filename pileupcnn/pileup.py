@@ -29,11 +29,10 @@ class Channel(IntEnum):
     reference's rows and in those of reads that support one. In a repeat only reads that
     reach beyond it tell how long it is: `FLANK` shows by how many bases a read does, on
     the shorter side and up to 12, and in the reference's rows how long the stretch is in
-    which the ALTs may lie. That begins with the candidate's first base, which counts to
-    what is left of it, and is followed to the right as far as the image goes. `NUMBERS`
-    shows what the small model is told of the site, in the reads of the sample with the
-    candidates, and of that sample (`small_model.pixels`): in the reference's rows, one
-    number a pixel from the left, and blank elsewhere. (1002 and 1003 were others once.)
+    which the ALTs may lie, as far as the image goes. `NUMBERS` shows what the small model
+    is told of the site, in the reads of the sample with the candidates, and of that sample
+    (`small_model.pixels`): in the reference's rows, one number a pixel from the left, and
+    blank elsewhere. (1002 and 1003 were others once.)
     """
 
     READ_BASE = 1

@@ -393,28 +393,28 @@ def test_allele_length(alleles: tuple[str, str], value: int) -> None:
     assert image[:, :, 0].tolist() == [[value] * 21, [0] * 21]
 
 
-def tract_end(reference: str, start: int, ref: str, alt: str, limit: int) -> int:
-    """By trying: how far to the right the same change of length gives the same sequence."""
-    prefix = next(
-        (i for i, (a, b) in enumerate(zip(ref, alt, strict=False)) if a != b),
-        min(len(ref), len(alt)),
-    )
-    deleted, inserted = len(ref) - len(alt), len(alt) - len(ref)
+def tract(reference: str, start: int, ref: str, alt: str, low: int, high: int) -> tuple[int, int]:
+    """By trying: where the same change of length gives the same sequence, from `low` to `high`."""
     changed = reference[:start] + alt + reference[start + len(ref) :]
-    end = start + len(ref)
-    if deleted == inserted or prefix < min(len(ref), len(alt)):
-        return end
-    at = start + prefix
-    while True:
-        if deleted > 0:
-            same = reference[:at] + reference[at + deleted :] == changed
-            reached = at + deleted
-        else:
-            same = reference[:at] == changed[:at] and reference[at:] == changed[at + inserted :]
-            reached = at
-        if not same or reached > limit:
-            return end
-        end, at = reached, at + 1
+    deleted = max(len(ref) - len(alt), 0)
+    inserted = max(len(alt) - len(ref), 0)
+    places = [
+        at
+        for at in range(len(reference) - deleted + 1)
+        if deleted != inserted
+        and changed[:at] == reference[:at]
+        and changed[at + inserted :] == reference[at + deleted :]
+    ]
+    # what both begin or end in does not count; the end is looked for first
+    n, m, front = len(ref), len(alt), 0
+    while front < min(n, m) and ref[front] == alt[front]:
+        front += 1
+    while n > front and m > front and ref[n - 1] == alt[m - 1]:
+        n, m = n - 1, m - 1
+    if not places:
+        return start + front, start + n
+    begin, end = min(places), max(places) + deleted
+    return min(start + front, max(begin, low)), max(start + n, min(end, high))
 
 
 @st.composite
@@ -442,38 +442,43 @@ def test_flank(case: tuple[str, tuple[str, str], Read]) -> None:
     assume(ref != alt)
     spec = {"height": 2, "width": 61, "reference_rows": 1, "channels": (Channel.FLANK,)}
     image = image_of(reference, [read], 60, (ref, alt), **spec)[:, :, 0]
-    end = tract_end(reference, 60, ref, alt, 90)
-    flank = min(61 - read.start, read.start + len(read.bases) - end, 12)
-    assert set(image[0].tolist()) == {int(min(254, 42 * math.log2(1 + end - 60)))}
+    begin, end = tract(reference, 60, ref, alt, 30, 90)
+    flank = min(begin - read.start, read.start + len(read.bases) - end, 12)
+    assert set(image[0].tolist()) == {int(min(254, 42 * math.log2(1 + end - begin)))}
     assert set(image[1].tolist()) - {0} == {
         int(np.float32(254) * np.float32(max(flank, 0)) / 12)
     } - {0}
 
 
 @pytest.mark.parametrize(
-    ("reference", "alleles", "shown", "tract"),
+    ("reference", "start", "alleles", "shown", "tract"),
     [
-        # what both end in does not count
-        ("C" * 20 + "GAAT" + "C" * 40, ("GAA", "GA"), 0, 3),
-        ("C" * 20 + "GATT" + "C" * 40, ("GATT", "GTTTT"), 0, 2),
-        # to the contig's end, and to the image's edge
-        ("C" * 20 + "A" * 6, ("CA", "C"), 0, 7),
-        ("C" * 20 + "A" * 60, ("CA", "C"), 0, 11),
-        # the longer one of two that are shown, and none that is not
-        ("C" * 20 + "AAAAGT" + "C" * 40, ("C", "CA", "G"), 0, 5),
-        ("C" * 20 + "AAAAGT" + "C" * 40, ("C", "CA", "G"), 1, 1),
-        ("C" * 20 + "AAAAGT" + "C" * 40, ("C", "CA", "G"), 2, 5),
+        # what both begin or end in does not count
+        ("C" * 20 + "GAAT" + "C" * 40, 20, ("GAA", "GA"), 0, (21, 23)),
+        ("C" * 20 + "GATT" + "C" * 40, 20, ("GATT", "GTTTT"), 0, (21, 22)),
+        # to both sides, and by what is changed
+        ("C" * 20 + "GATATC" + "C" * 40, 22, ("TAT", "T"), 0, (21, 25)),
+        ("C" * 20 + "GATATC" + "C" * 40, 22, ("TA", "T"), 0, (23, 24)),
+        ("C" * 14 + "AAAAAAGT" + "C" * 40, 20, ("GT", "AAGT"), 0, (14, 20)),
+        # to the contig's end, and to the image's edges
+        ("C" * 20 + "A" * 6, 19, ("CA", "C"), 0, (20, 26)),
+        ("C" * 20 + "A" * 60, 19, ("CA", "C"), 0, (20, 29)),
+        ("C" * 5 + "A" * 20 + "C" * 40, 20, ("AA", "A"), 0, (10, 25)),
+        # both of two that are shown, and none that is not
+        ("C" * 20 + "AAAAGT" + "C" * 40, 19, ("C", "CA", "G"), 0, (20, 24)),
+        ("C" * 20 + "AAAAGT" + "C" * 40, 19, ("C", "CA", "G"), 1, (19, 20)),
+        ("C" * 20 + "AAAAGT" + "C" * 40, 19, ("C", "CA", "G"), 2, (19, 24)),
     ],
 )
-def test_tracts(reference: str, alleles: tuple[str, ...], shown: int, tract: int) -> None:
-    start = 20 if reference[20] == "G" else 19
+def test_tracts(
+    reference: str, start: int, alleles: tuple[str, ...], shown: int, tract: tuple[int, int]
+) -> None:
     spec = {"height": 2, "width": 21, "reference_rows": 1, "channels": (Channel.FLANK,)}
     read = read_of("A" * (len(reference) - 2), f"{len(reference) - 2}M", 2)
-    if len(reference) == 80:
-        tract = 10  # the image ends ten columns on
     image = image_of(reference, [read], start, alleles, shown=shown, **spec)[:, :, 0]
-    assert set(image[0].tolist()) - {0} == {int(min(254, 42 * math.log2(1 + tract)))}
-    flank = min(start + 1 - 2, read.start + len(read.bases) - start - tract, 12)
+    begin, end = tract
+    assert set(image[0].tolist()) - {0} == {int(min(254, 42 * math.log2(1 + end - begin)))}
+    flank = min(begin - read.start, read.start + len(read.bases) - end, 12)
     assert set(image[1].tolist()) - {0} == {int(254 * np.float32(flank) / 12)} - {0}
 
 

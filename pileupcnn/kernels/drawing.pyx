@@ -134,7 +134,7 @@ cdef class Drawer:
     cdef const uint8_t[::1] allele_bases, reference
     cdef const float[::1] allele_frequency
     cdef int64_t reference_start, contig_length
-    # of the image that is drawn: its candidate's start, and where the tract of its ALTs ends
+    # of the image that is drawn: the tract in which its ALTs may lie
     cdef int64_t tract_start, tract_end
     # scratch of one image: whether a read's first ALT is shown (2) or not (1), the frequency of its
     # first that is (-1: it has none), reads, rows
@@ -262,8 +262,7 @@ cdef class Drawer:
         cdef uint8_t *below
         self._collect(self.partition[c], start, self.variant_end[c])
         self._list(c, alts)
-        self.tract_start = start
-        self.shown.tract_length = self.tract_end - start
+        self.shown.tract_length = self.tract_end - self.tract_start
         self.backdrop.bases, self.backdrop.start = &self.reference[0], self.reference_start
         self.backdrop.end = self.contig_length
         self._draw_block(self.pool, self.layers, start, height, image, 0)
@@ -288,7 +287,7 @@ cdef class Drawer:
         cdef bint is_shown
         cdef uint8_t mark
         self.shown.length_change = 0
-        self.tract_end = self.variant_start[c] + 1
+        self.tract_start, self.tract_end = self.contig_length, 0
         for a in range(<int32_t>(self.allele_offset[c + 1] - first)):
             is_shown = a == alts[0] or a == alts[1]
             mark = 2 if is_shown else 1
@@ -298,7 +297,7 @@ cdef class Drawer:
                     self.shown.length_change, change if change >= 0 else -change
                 )
                 if self.shows_flank:
-                    self.tract_end = max(self.tract_end, self._tract_end(c, first + a))
+                    self._widen_tract(c, first + a)
             for j in range(self.support_offset[first + a], self.support_offset[first + a + 1]):
                 read = self.twin[self.support[j]]
                 if self.listed[read] == 0:
@@ -306,37 +305,42 @@ cdef class Drawer:
                 if self.shows_frequency and is_shown and self.frequency[read] < 0:
                     self.frequency[read] = self.allele_frequency[first + a]
 
-    cdef int64_t _tract_end(self, int32_t c, int64_t allele) noexcept nogil:
-        """Where the stretch ends in which the change to an allele may lie as well.
+    cdef void _widen_tract(self, int32_t c, int64_t allele) noexcept nogil:
+        """Add to the image's tract where the change to an allele may lie as well.
 
-        An insertion or deletion may lie as far to the right as the reference repeats
-        it, which is looked for within the image. That it lies as far to the left as it
-        may is taken for granted, as after realignment.
+        An insertion or deletion may lie as far to either side as the reference
+        repeats it, which is looked for within the image.
         """
         cdef int64_t first = self.allele_offset[c]
-        cdef const uint8_t *ref_bases = &self.allele_bases[self.allele_bases_offset[first]]
-        cdef const uint8_t *bases = &self.allele_bases[self.allele_bases_offset[allele]]
-        cdef int64_t n = self._length(first), m = self._length(allele), front = 0, end, limit
-        cdef int64_t origin = self.reference_start
-        limit = min(self.variant_start[c] + (self.width - 1) // 2, self.contig_length)
+        cdef const uint8_t *bases = &self.allele_bases[self.allele_bases_offset[first]]
+        cdef const uint8_t *others = &self.allele_bases[self.allele_bases_offset[allele]]
+        cdef int64_t n = self._length(first), m = self._length(allele), front = 0, begin, end
+        cdef int64_t half = (self.width - 1) // 2, start = self.variant_start[c], size
+        cdef const uint8_t *changed
         # what both begin or end in is no part of the change
-        while front < min(n, m) and ref_bases[front] == bases[front]:
+        while front < min(n, m) and bases[front] == others[front]:
             front += 1
-        while n > front and m > front and ref_bases[n - 1] == bases[m - 1]:
+        while n > front and m > front and bases[n - 1] == others[m - 1]:
             n -= 1
             m -= 1
-        end = self.variant_start[c] + n
-        if n > front and m > front:
-            return end
-        # the changed bases, and then those of the reference that are like them
-        bases = (ref_bases if n > front else bases) + front
-        m = max(n, m) - front
-        n = 0
-        while end + n < limit and self.reference[end + n - origin] == (
-            bases[n] if n < m else self.reference[end + n - m - origin]
-        ):
-            n += 1
-        return end + n
+        begin, end = start + front, start + n
+        if n == front or m == front:
+            changed = (bases if n > front else others) + front
+            size = max(n, m) - front
+            # on by a base while that is what the change, or the reference in its place, has there
+            while end < min(start + half, self.contig_length) and self._at(end) == (
+                changed[end - start - n] if end - start - n < size else self._at(end - size)
+            ):
+                end += 1
+            while begin > max(start - half, 0) and self._at(begin - 1) == (
+                changed[size - 1 - (start + front - begin)]
+                if start + front - begin < size else self._at(begin - 1 + size)
+            ):
+                begin -= 1
+        self.tract_start, self.tract_end = min(self.tract_start, begin), max(self.tract_end, end)
+
+    cdef inline uint8_t _at(self, int64_t position) noexcept nogil:
+        return self.reference[position - self.reference_start]
 
     cdef inline int64_t _length(self, int64_t allele) noexcept nogil:
         return self.allele_bases_offset[allele + 1] - self.allele_bases_offset[allele]
@@ -518,7 +522,7 @@ cdef class Drawer:
         self.shown.fragment_length = self.fragment_length[read]
         self.shown.haplotype = self.haplotype[read] if self.needs_haplotype else 0
         self.shown.flank = min(
-            self.tract_start + 1 - self.start[read], self.end[read] - self.tract_end
+            self.tract_start - self.start[read], self.end[read] - self.tract_end
         )
         self.shown.supports = self.listed[self.twin[read]] == 2
         self.shown.allele_frequency = (

@@ -168,6 +168,6 @@ rule train_model:
         "../../pileupcnn/workflow/envs/pileupcnn.yaml"
     threads: 2
     shell:
-        "pileupcnn train --data {input} --output {WORK} --name default --epochs 7"
+        "pileupcnn train --data {input} --output {WORK} --name default --epochs 8"
         " --thin-reads 0.3 --flip-strands 0.2 --bin-qualities 0.2 --threads {threads}"
         " 2> >(tee {log} >&2)"

@@ -59,11 +59,13 @@ def classify(
 def block_records(
     examples: BlockExamples,
     probabilities: Sequence[Sequence[float]],
+    joint: bool,
     haploid: HaploidRegions = DIPLOID,
 ) -> list[Item]:
     """The records of a block's candidates with any reference blocks between, in order.
 
-    Overlaps are not yet resolved, and reference blocks have not made way.
+    Overlaps are not yet resolved, and reference blocks have not made way. `joint` and
+    `haploid` as for `genotype`.
     """
     items: list[Item] = []
     rows = iter(probabilities)
@@ -79,6 +81,7 @@ def block_records(
                 depths[i],
                 candidates.allele_depths(i),
                 images,
+                joint=joint,
                 haploid=haploid.cover(contig, starts[i]),
                 model_id=model_id,
             )
@@ -115,7 +118,7 @@ def _by_alts(image: Image) -> tuple[int, tuple[int, ...]]:
 
 
 def block_outputs(
-    examples: BlockExamples, probabilities: Sequence[Sequence[float]], sample: str
+    examples: BlockExamples, probabilities: Sequence[Sequence[float]], joint: bool, sample: str
 ) -> list[bytes | EncodedBlocks]:
     """The same for ``postprocess-variants``: a CallVariantsOutput for each image, in order.
 
@@ -127,7 +130,7 @@ def block_outputs(
     for made in examples.runs:
         for index, images, model_id in _answered(made, rows):
             variant = site_to_variant(candidate_site(made.candidates, index, sample, model_id))
-            outputs += [encode_call(variant, alts, values) for alts, values in images]
+            outputs += [encode_call(variant, alts, values, joint) for alts, values in images]
         if made.reference_blocks is not None:
             outputs.append(tuple(encode_blocks(made.reference_blocks, sample)))
     return outputs
@@ -258,7 +261,7 @@ class CallRun:
         InputError
             If an input is damaged, or the reads were aligned to another reference.
         """
-        finish = partial(block_records, haploid=self.haploid)
+        finish = partial(block_records, joint=self.classifier.joint, haploid=self.haploid)
         for item in resolve_overlaps(self._stream(finish, statistics)):
             statistics.records += isinstance(item, Record)
             yield item
@@ -268,7 +271,8 @@ class CallRun:
 
         Else as `records`.
         """
-        for output in self._stream(partial(block_outputs, sample=self.sample), statistics):
+        finish = partial(block_outputs, joint=self.classifier.joint, sample=self.sample)
+        for output in self._stream(finish, statistics):
             statistics.records += isinstance(output, bytes)
             yield output
 

@@ -90,7 +90,8 @@ class Model(ABC):
     sha256 : str
         Tells it from every other.
     rounded : bool
-        Whether its probabilities are rounded.
+        Whether it answers as DeepVariant's do: with rounded probabilities, and images
+        of several ALTs that are not taken together.
     onnx : bytes, optional
         The network for ONNX Runtime (see `onnx_export`).
     small_model : SmallModel, optional
@@ -109,6 +110,11 @@ class Model(ABC):
     def spec(self) -> PileupSpec:
         """What its images look like."""
         return self.settings.pileup
+
+    @property
+    def joint(self) -> bool:
+        """How `postprocess.genotype` is to take the images of a site."""
+        return not self.rounded
 
     def without_small_model(self) -> Self:
         """The same, with all that has an image left to the network."""

@@ -1,8 +1,9 @@
 """Genotype probabilities of images to variant records.
 
 The rules are those of DeepVariant 1.9's postprocess_variants (its module
-``haplotypes`` for overlapping calls). Sums run from left to right in plain
-floats, so the result does not depend on Python's or NumPy's version.
+``haplotypes`` for overlapping calls), but for one: how images of several ALTs are
+taken together (`_joint`). Sums run from left to right in plain floats, so the
+result does not depend on Python's or NumPy's version.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class PostprocessSettings:
     qual_filter : float
         Variants with QUAL below it are LowQual.
     multi_allelic_qual_filter : float
-        At sites of several ALTs, those whose own image has QUAL below it are
+        At sites of several ALTs, those with a QUAL of their own below it are
         dropped; 0 keeps all.
     min_gq_homref : float
         A RefCall with GQ below it gets the genotype ``./.``.
@@ -68,6 +69,7 @@ def genotype(
     images: Sequence[Image],
     settings: PostprocessSettings = DEFAULTS,
     *,
+    joint: bool = False,
     haploid: bool = False,
     model_id: str = "",
 ) -> Record:
@@ -86,6 +88,9 @@ def genotype(
     images : sequence of Image
         One for each ALT and each pair of ALTs, in any order.
     settings : PostprocessSettings
+    joint : bool
+        Whether each image of several ALTs bounds all genotypes (`_joint`), or only
+        some, as in DeepVariant (`_merge`).
     haploid : bool
         Whether the sample has one copy: no genotype of two alleles is possible.
         (It is written as that of two equal copies, as DeepVariant writes it.)
@@ -103,11 +108,16 @@ def genotype(
     if alts == 1:
         kept: Sequence[int] = (0,)
         probabilities = [float(p) for p in images[0][1]]
+    elif joint:
+        kept = range(alts)
+        probabilities = _joint(images, alts)
     else:
         kept = _prune(images, settings.multi_allelic_qual_filter)
         probabilities = _merge(images, kept)
     if haploid:
         probabilities = _homozygous(probabilities, len(kept) + 1)
+    if joint and alts > 1:
+        kept, probabilities = _drop(probabilities, alts, settings.multi_allelic_qual_filter)
     record = _call(
         contig,
         start,
@@ -201,8 +211,53 @@ def _prune(images: Sequence[Image], min_quality: float) -> list[int]:
     return kept or [max(alts, key=qualities.__getitem__)]
 
 
-def _merge(images: Sequence[Image], kept: Sequence[int]) -> list[float]:
+def _joint(images: Sequence[Image], alts: int) -> list[float]:
     """Probabilities of all genotypes of a site from several images of it.
+
+    An image of some ALTs says how many copies of these the sample has, and no
+    genotype with so many is likelier than that. So each gets the lowest probability
+    that an image leaves it; then all are scaled to a sum of 1.
+
+    Other than in `_merge` an image of one ALT speaks of genotypes with another, too:
+    when it shows two copies, there is none of two ALTs.
+
+    Returns
+    -------
+    list of float
+        In VCF genotype order of REF and all ALTs.
+    """
+    lowest = [1.0] * len(_genotype_order(alts + 1))
+    for shown, probabilities in images:
+        for index, pair in enumerate(_genotype_order(alts + 1)):
+            copies = sum(allele - 1 in shown for allele in pair)
+            lowest[index] = min(lowest[index], float(probabilities[copies]))
+    return _scaled(lowest)
+
+
+def _drop(
+    probabilities: Sequence[float], alts: int, min_quality: float
+) -> tuple[list[int], list[float]]:
+    """ALTs that are called or have a QUAL of at least `min_quality`, or else the likeliest.
+
+    Also the probabilities of their genotypes, which stay what they were: what was as
+    likely before should be so after.
+    """
+    order = _genotype_order(alts + 1)
+    qualities = [
+        _phred_of_error(
+            _total(p for p, pair in zip(probabilities, order, strict=True) if alt in pair)
+        )
+        for alt in range(1, alts + 1)
+    ]
+    called = order[max(range(len(order)), key=probabilities.__getitem__)]
+    kept = [alt for alt in range(alts) if alt + 1 in called or qualities[alt] >= min_quality]
+    kept = kept or [max(range(alts), key=qualities.__getitem__)]
+    left = {0, *(alt + 1 for alt in kept)}
+    return kept, [p for p, pair in zip(probabilities, order, strict=True) if left.issuperset(pair)]
+
+
+def _merge(images: Sequence[Image], kept: Sequence[int]) -> list[float]:
+    """Probabilities of all genotypes of a site from several images of it, as in DeepVariant.
 
     Each image says something of the genotypes of the ALTs it shows: 0 copies is
     0/0; one copy is 0/a of each such ALT a; two copies any a/b of them. A
@@ -226,11 +281,15 @@ def _merge(images: Sequence[Image], kept: Sequence[int]) -> list[float]:
         said.update(dict.fromkeys(itertools.combinations_with_replacement(ours, 2), two))
         for pair, probability in said.items():
             lowest[pair] = min(probability, lowest.get(pair, probability))
-    merged = [lowest.get(pair, 0.0) for pair in _genotype_order(len(kept) + 1)]
-    total = _total(merged)
+    return _scaled([lowest.get(pair, 0.0) for pair in _genotype_order(len(kept) + 1)])
+
+
+def _scaled(probabilities: list[float]) -> list[float]:
+    """The same with a sum of 1; equal ones if all are 0."""
+    total = _total(probabilities)
     if total == 0:
-        merged, total = [1.0] * len(merged), float(len(merged))
-    return [probability / total for probability in merged]
+        return [1 / len(probabilities)] * len(probabilities)
+    return [probability / total for probability in probabilities]
 
 
 def _homozygous(probabilities: Sequence[float], alleles: int) -> list[float]:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from math import log10
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pileupcnn.postprocess import (
@@ -145,6 +146,67 @@ def test_lowest_probability_of_each_genotype() -> None:
     total = sum(expected)
     assert record.log10_likelihoods == pytest.approx([log10(p / total) for p in expected])
     assert record.genotype == (1, 2)
+
+
+def test_joint_images_bound_every_genotype() -> None:
+    """Reads of a homozygous deletion, two of which have slipped once more."""
+    slipped = [
+        ((0,), (0.01, 0.2, 0.79)),
+        ((1,), (0.6, 0.35, 0.05)),
+        ((0, 1), (0.001, 0.009, 0.99)),
+    ]
+    alleles, depths = ("CAA", "CA", "C"), (1, 22, 2)
+    # no image but that of both says something of both in DeepVariant
+    assert genotype("c", 0, alleles, 25, depths, slipped).genotype == (1, 2)
+    record = genotype("c", 0, alleles, 25, depths, slipped, joint=True)
+    assert (record.alleles, record.genotype) == (("CAA", "CA", "C"), (1, 1))
+    bounds = [0.001, 0.009, 0.6, 0.009, 0.2, 0.01]
+    total = sum(bounds)
+    assert record.log10_likelihoods == pytest.approx([log10(p / total) for p in bounds])
+
+
+@st.composite
+def joint_images(draw: Any) -> list[Image]:
+    """What is said of two to four ALTs."""
+    alts = range(draw(st.integers(2, 4)))
+    weights = st.tuples(*[st.floats(1e-6, 1.0)] * 3)
+    shown = [(alt,) for alt in alts] + list(itertools.combinations(alts, 2))
+    images: list[Image] = [
+        (them, [weight / sum(said) for weight in said])
+        for them, said in ((them, draw(weights)) for them in shown)
+    ]
+    return draw(st.permutations(images))
+
+
+@given(joint_images(), st.floats(0.1, 5), st.booleans())
+def test_joint_by_hand(images: list[Image], least: float, haploid: bool) -> None:
+    """Each genotype is as likely as the image that leaves it least; ALTs that are unlikely go."""
+    alleles = ("A", "C", "G", "T", "AC")[: max(shown[-1] for shown, _ in images) + 2]
+    bounds = {
+        (i, j): min(p[(i - 1 in shown) + (j - 1 in shown)] for shown, p in images)
+        for i, j in genotype_order(len(alleles))
+        if i == j or not haploid
+    }
+    total = sum(bounds.values())
+    best = max(bounds, key=bounds.__getitem__)
+    there = {
+        alt: -10 * log10(1 - sum(p for pair, p in bounds.items() if alt in pair) / total)
+        for alt in range(1, len(alleles))
+    }
+    assume(all(abs(quality - least) > 1e-6 for quality in there.values()))
+    kept = [alt for alt in there if alt in best or there[alt] >= least]
+    kept = [0, *(kept or [max(there, key=there.__getitem__)])]
+    record = genotype(
+        *("c", 0, alleles, 9, [9] * len(alleles), images),
+        PostprocessSettings(multi_allelic_qual_filter=least, min_gq_homref=0),
+        joint=True,
+        haploid=haploid,
+    )
+    assert record.alleles == tuple(alleles[allele] for allele in kept)
+    assert tuple(kept[allele] for allele in record.genotype) == best
+    assert [10**value for value in record.log10_likelihoods] == pytest.approx(
+        [bounds.get((kept[i], kept[j]), 0) / total for i, j in genotype_order(len(kept))], abs=1e-9
+    )
 
 
 def test_weak_alt_is_pruned() -> None:

@@ -98,6 +98,7 @@ def test_settings_are_deepvariants(saved: Path) -> None:
     assert model.settings.reads == ReadSettings()
     assert model.settings.candidates == CandidateSettings()
     assert model.rounded
+    assert not model.joint
     assert len(model.sha256) == 64
 
 

@@ -383,6 +383,7 @@ def test_the_bundle_decides_on_rounding(tmp_path: Path, network: None) -> None:
     )
     rounding = model.load_bundle(tmp_path / "rounded")
     assert (shipped.rounded, rounding.rounded) == (False, True)
+    assert (shipped.joint, rounding.joint) == (True, False)
     images = np.random.default_rng(1).integers(0, 255, (20, *shipped.spec.shape), np.uint8)
     plain, rounded = (classifiers.load_classifier(b, "cpu")(images) for b in (shipped, rounding))
     assert (plain != rounded).any()
@@ -755,6 +756,25 @@ def test_answers_that_do_not_belong_together(files: Path, inputs: Inputs, testda
     beyond = dataclasses.replace(site, start=10**8)
     rewrite(*payloads, encode_call(site_to_variant(beyond), [0], [0, 0, 1]))
     fails(files, gather(files, inputs), "a-00001-of-00003", "100,000,001", "--ref")
+
+
+@pytest.mark.parametrize(
+    ("joint", "expected"),
+    [((False,) * 3, "1/2"), ((True,) * 3, "1/1"), ((True, True, False), "1/2")],
+)
+def test_images_are_taken_together_where_all_say_so(
+    files: Path, inputs: Inputs, tmp_path: Path, joint: tuple[bool, ...], expected: str
+) -> None:
+    said = [((0,), (0.01, 0.2, 0.79)), ((1,), (0.6, 0.35, 0.05)), ((0, 1), (0.001, 0.009, 0.99))]
+    site = decode_call(next(read_records(shard(files, "a")))).site
+    site = dataclasses.replace(site, alleles=("CAA", "CA", "C"), allele_depths=(1, 22, 2))
+    with RecordWriter(tmp_path / "answers.tfrecord") as out:
+        for (alts, probabilities), together in zip(said, joint, strict=True):
+            out.write(encode_call(site_to_variant(site), alts, probabilities, together))
+    output = tmp_path / "calls.vcf"
+    run_postprocess_variants(inputs["ref"], [tmp_path / "answers.tfrecord"], output)
+    (line,) = [line for line in output.read_text().splitlines() if line[0] != "#"]
+    assert line.split("\t")[9].split(":")[0] == expected
 
 
 def test_options_that_do_not_go_together(files: Path, inputs: Inputs) -> None:

@@ -158,6 +158,7 @@ def run_make_examples(
         confidence=confidence,
         population=population_vcf,
         survey=inputs.survey,
+        joint=chosen.joint,
         progress=report,
     ).write(
         example_files,

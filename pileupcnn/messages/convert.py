@@ -123,11 +123,14 @@ class ImageCall:
         As in `ImageExample`.
     probabilities : tuple of float
         That the sample has 0, 1 or 2 copies of these ALTs.
+    joint : bool
+        How `postprocess.genotype` is to take the images of the site.
     """
 
     site: Site
     alts: tuple[int, ...]
     probabilities: tuple[float, float, float]
+    joint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,14 +488,16 @@ def decode_example(data: bytes) -> ImageExample:
     )
 
 
-def encode_call(variant: Variant, alts: Sequence[int], probabilities: Sequence[float]) -> bytes:
+def encode_call(
+    variant: Variant, alts: Sequence[int], probabilities: Sequence[float], joint: bool = False
+) -> bytes:
     """A CallVariantsOutput: what the network says of one image.
 
     Parameters
     ----------
     variant : Variant
         That of the image's example, from `decode_variant`.
-    alts, probabilities
+    alts, probabilities, joint
         As in `ImageCall`.
     """
     return _bytes(
@@ -500,6 +505,7 @@ def encode_call(variant: Variant, alts: Sequence[int], probabilities: Sequence[f
             variant=variant,
             alt_allele_indices=CallVariantsOutput.AltAlleleIndices(indices=alts),
             genotype_probabilities=[float(probability) for probability in probabilities],
+            joint=joint,
         )
     )
 
@@ -522,7 +528,7 @@ def decode_call(data: bytes) -> ImageCall:
     if len(probabilities) != LABELS or not all(0 <= value <= 1 for value in probabilities):
         raise MessageError(f"the probabilities {list(probabilities)} at {where}")
     none, one, two = probabilities
-    return ImageCall(site, alts, (none, one, two))
+    return ImageCall(site, alts, (none, one, two), message.joint)
 
 
 def read_examples(path: str | Path) -> Iterator[ImageExample]:

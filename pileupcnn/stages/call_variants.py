@@ -156,7 +156,7 @@ class _Answerer:
         """A CallVariantsOutput for each example."""
         probabilities = self._classifier(np.stack([row.image for row in rows])).tolist()
         return [
-            encode_call(row.variant, row.alts, values)
+            encode_call(row.variant, row.alts, values, self._classifier.joint)
             for row, values in zip(rows, probabilities, strict=True)
         ]
 

@@ -64,6 +64,8 @@ class ExampleRun:
     threads : int
     drop_at_ends, small_model, confidence, population, survey
         As for `BlockScanner`.
+    joint : bool
+        As for `encode_call`, with what the small model says.
     progress : callable
         Told the base pairs of each block when it is done.
     """
@@ -80,6 +82,7 @@ class ExampleRun:
     confidence: ReferenceConfidence | None = None
     population: Sequence[str | Path] = ()
     survey: Survey | None = None
+    joint: bool = False
     progress: Callable[[int], object] = lambda _: None
 
     def write(
@@ -170,7 +173,8 @@ class ExampleRun:
         # DeepVariant notes the reads' file in training
         reads_name = "" if labeller is None else Path(self.reads[0]).name
         return _BlockEncoder(
-            scanner, self.settings.pileup, self.sample, labeller, reads_name, with_candidates
+            *(scanner, self.settings.pileup, self.sample, labeller, reads_name),
+            *(with_candidates, self.joint),
         )
 
 
@@ -249,12 +253,14 @@ class _BlockEncoder:
         labeller: Labeller | None,
         reads_name: str,
         with_candidates: bool,
+        joint: bool,
     ) -> None:
         self._scanner = scanner
         self._sample = sample
         self._labeller = labeller
         self._reads_name = reads_name
         self._with_candidates = with_candidates
+        self._joint = joint
         self._images = np.empty((IMAGES, *spec.shape), np.uint8)
 
     def close(self) -> None:
@@ -303,7 +309,8 @@ class _BlockEncoder:
                 variant = site_to_variant(site, self._reads_name)
                 rows += [_Row(variant, alts, next(label)) for alts in wanted]
                 beside.small_model_calls += [
-                    encode_call(variant, alts, probabilities) for alts, probabilities in answered
+                    encode_call(variant, alts, probabilities, self._joint)
+                    for alts, probabilities in answered
                 ]
             if made.reference_blocks is not None:
                 beside.reference_blocks += encode_blocks(made.reference_blocks, self._sample)

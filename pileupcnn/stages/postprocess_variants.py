@@ -243,6 +243,7 @@ def _record(calls: Sequence[ImageCall], haploid: HaploidRegions) -> Record:
         site.depth,
         site.allele_depths,
         images,
+        joint=all(call.joint for call in calls),
         haploid=haploid.cover(site.contig, site.start),
         model_id=next(filter(None, (call.site.model_id for call in calls)), ""),
     )

@@ -218,6 +218,8 @@ class CallRun:
     reads, reference, settings, sample
         As for `ExampleMaker`, of which each thread has one.
     classifier : Classifier
+    joint : bool
+        As for `genotype`.
     regions : sequence of Region
         Merged, in the order of the output.
     task : Task
@@ -235,6 +237,7 @@ class CallRun:
     settings: ExampleSettings
     sample: str
     classifier: Classifier
+    joint: bool
     regions: Sequence[Region]
     task: Task = Task()
     threads: int = 1
@@ -261,7 +264,7 @@ class CallRun:
         InputError
             If an input is damaged, or the reads were aligned to another reference.
         """
-        finish = partial(block_records, joint=self.classifier.joint, haploid=self.haploid)
+        finish = partial(block_records, joint=self.joint, haploid=self.haploid)
         for item in resolve_overlaps(self._stream(finish, statistics)):
             statistics.records += isinstance(item, Record)
             yield item
@@ -271,7 +274,7 @@ class CallRun:
 
         Else as `records`.
         """
-        finish = partial(block_outputs, joint=self.classifier.joint, sample=self.sample)
+        finish = partial(block_outputs, joint=self.joint, sample=self.sample)
         for output in self._stream(finish, statistics):
             statistics.records += isinstance(output, bytes)
             yield output

@@ -41,8 +41,6 @@ class Classifier(ABC):
     batch_size : int
     at_once : int
         Images that are best handed over together: some full batches.
-    joint : bool
-        As for `postprocess.genotype`, with what it says.
     """
 
     default_batch_size: ClassVar[int]
@@ -53,7 +51,6 @@ class Classifier(ABC):
         self.at_once = self.batch_size * max(IMAGES_AT_ONCE // self.batch_size, 1)
         self._shape = model.spec.shape
         self._rounded = model.rounded
-        self.joint = model.joint
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Classify images, batch by batch.

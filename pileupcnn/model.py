@@ -17,8 +17,8 @@ A bundle is a directory of three files, or four:
     candidates found: a model holds only for images made as its training images
     were), ``training`` (data and figures, free), ``sha256`` (of each of the other
     files), with a small model ``small_model`` (when it is believed) and, only if
-    it is true, ``round_probabilities`` (as DeepVariant does, see
-    `classifiers.round_probabilities`).
+    it is true, ``round_probabilities`` (to answer as DeepVariant's models do, see
+    `Model.rounded`).
 
 Beside them lies ``card.md``, the model's card, for people to read.
 
@@ -90,8 +90,8 @@ class Model(ABC):
     sha256 : str
         Tells it from every other.
     rounded : bool
-        Whether it answers as DeepVariant's do: with rounded probabilities, and images
-        of several ALTs that are not taken together.
+        Whether it answers as DeepVariant's do: with rounded probabilities
+        (`classifiers.round_probabilities`), and images of a site not taken together.
     onnx : bytes, optional
         The network for ONNX Runtime (see `onnx_export`).
     small_model : SmallModel, optional

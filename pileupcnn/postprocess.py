@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import log10
+from operator import itemgetter
 from typing import TypeVar
 
 from pileupcnn.confidence import ReferenceBlocks
@@ -46,8 +47,8 @@ class PostprocessSettings:
     qual_filter : float
         Variants with QUAL below it are LowQual.
     multi_allelic_qual_filter : float
-        At sites of several ALTs, those with a QUAL of their own below it are
-        dropped; 0 keeps all.
+        At sites of several ALTs, those that are there with a Phred-scaled
+        probability below it are dropped; 0 keeps all.
     min_gq_homref : float
         A RefCall with GQ below it gets the genotype ``./.``.
     """
@@ -105,6 +106,7 @@ def genotype(
     alts = len(alleles) - 1
     if len(images) != alts * (alts + 1) // 2:
         raise ValueError(f"{contig}:{start + 1}: {len(images)} images for {alts} ALT alleles")
+    least = settings.multi_allelic_qual_filter
     if alts == 1:
         kept: Sequence[int] = (0,)
         probabilities = [float(p) for p in images[0][1]]
@@ -112,12 +114,13 @@ def genotype(
         kept = range(alts)
         probabilities = _joint(images, alts)
     else:
-        kept = _prune(images, settings.multi_allelic_qual_filter)
+        kept = _prune(images, least)
         probabilities = _merge(images, kept)
     if haploid:
         probabilities = _homozygous(probabilities, len(kept) + 1)
+    quality = _variant_quality(probabilities)
     if joint and alts > 1:
-        kept, probabilities = _drop(probabilities, alts, settings.multi_allelic_qual_filter)
+        kept, probabilities = _drop(probabilities, alts, least)
     record = _call(
         contig,
         start,
@@ -125,6 +128,7 @@ def genotype(
         depth,
         (allele_depths[0], *(allele_depths[1 + alt] for alt in kept)),
         probabilities,
+        quality,
         settings,
     )
     record.model_id = model_id
@@ -138,9 +142,10 @@ def _call(
     depth: int,
     allele_depths: tuple[int, ...],
     probabilities: Sequence[float],
+    quality: float,
     settings: PostprocessSettings,
 ) -> Record:
-    """The record of the most likely genotype, with its filter.
+    """The record of the most likely genotype, with its QUAL and filter.
 
     Without any read there is no call, and all genotypes are equally likely.
     (DeepVariant then writes two likelihoods whatever the number of alleles,
@@ -150,7 +155,6 @@ def _call(
     pair = _genotype_order(len(alleles))[best]
     gq = round(_phred_of_error(probabilities[best]))
     likelihoods = [log10(max(p, MIN_PROBABILITY)) for p in probabilities]
-    qual = _variant_quality(probabilities)
     if not any(allele_depths):
         filter_, pair, gq = "NoCall", (-1, -1), 0
         likelihoods = [0.0] * len(likelihoods)
@@ -159,12 +163,12 @@ def _call(
         if gq < settings.min_gq_homref:
             pair = (-1, -1)
     else:
-        filter_ = "LowQual" if qual < settings.qual_filter else "PASS"
+        filter_ = "LowQual" if quality < settings.qual_filter else "PASS"
     return Record(
         contig=contig,
         start=start,
         alleles=alleles,
-        quality=qual,
+        quality=quality,
         filters=(filter_,),
         genotype=pair,
         genotype_quality=gq,
@@ -189,8 +193,13 @@ def _phred_of_error(probability: float) -> float:
 
 
 def _variant_quality(probabilities: Sequence[float]) -> float:
-    """QUAL: Phred-scaled probability that no ALT is there, to 7 decimals."""
-    return round(_phred_of_error(min(_total(probabilities[1:]), 1.0)), 7)
+    """QUAL: Phred-scaled probability that no ALT is there."""
+    return _quality(probabilities[1:])
+
+
+def _quality(probabilities: Iterable[float]) -> float:
+    """Phred-scaled probability that none of some genotypes is there, to 7 decimals."""
+    return round(_phred_of_error(min(_total(probabilities), 1.0)), 7)
 
 
 @cache
@@ -218,8 +227,9 @@ def _joint(images: Sequence[Image], alts: int) -> list[float]:
     genotype with so many is likelier than that. So each gets the lowest probability
     that an image leaves it; then all are scaled to a sum of 1.
 
-    Other than in `_merge` an image of one ALT speaks of genotypes with another, too:
-    when it shows two copies, there is none of two ALTs.
+    Other than in `_merge`, an image of one ALT speaks of genotypes with another, too:
+    where it shows two copies, there is no other ALT. On 10,095 sites of training
+    donors 1,136 genotypes are wrong this way, 1,506 that way.
 
     Returns
     -------
@@ -237,23 +247,21 @@ def _joint(images: Sequence[Image], alts: int) -> list[float]:
 def _drop(
     probabilities: Sequence[float], alts: int, min_quality: float
 ) -> tuple[list[int], list[float]]:
-    """ALTs that are called or have a QUAL of at least `min_quality`, or else the likeliest.
+    """ALTs that are called or whose quality is at least `min_quality`, or else the likeliest.
 
-    Also the probabilities of their genotypes, which stay what they were: what was as
-    likely before should be so after.
+    Also the probabilities of their genotypes. These stay what they were, so that GQ
+    goes on to count what was dropped.
     """
-    order = _genotype_order(alts + 1)
+    said = list(zip(_genotype_order(alts + 1), probabilities, strict=True))
+    called, _ = max(said, key=itemgetter(1))
     qualities = [
-        _phred_of_error(
-            _total(p for p, pair in zip(probabilities, order, strict=True) if alt in pair)
-        )
-        for alt in range(1, alts + 1)
+        _quality(probability for pair, probability in said if alt + 1 in pair)
+        for alt in range(alts)
     ]
-    called = order[max(range(len(order)), key=probabilities.__getitem__)]
     kept = [alt for alt in range(alts) if alt + 1 in called or qualities[alt] >= min_quality]
     kept = kept or [max(range(alts), key=qualities.__getitem__)]
     left = {0, *(alt + 1 for alt in kept)}
-    return kept, [p for p, pair in zip(probabilities, order, strict=True) if left.issuperset(pair)]
+    return kept, [probability for pair, probability in said if left.issuperset(pair)]
 
 
 def _merge(images: Sequence[Image], kept: Sequence[int]) -> list[float]:

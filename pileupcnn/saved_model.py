@@ -102,7 +102,7 @@ def load_saved_model(path: Path) -> SavedModel:
     """Describe a SavedModel, without running anything of it.
 
     Its images are as ``example_info.json`` says, made with DeepVariant's settings
-    for whole genomes, and its probabilities are rounded.
+    for whole genomes, and it answers as DeepVariant's models do (`Model.rounded`).
 
     Raises
     ------

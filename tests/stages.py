@@ -32,7 +32,6 @@ class PlaceClassifier:
 
     def __init__(self, model: Any, device: str, threads: int, batch_size: int | None) -> None:
         self.at_once = batch_size or 32
-        self.joint = model.joint
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         assert 0 < len(images) <= self.at_once

@@ -122,7 +122,7 @@ def test_golden_calls_are_made_anew(golden: Path, read_examples: ModuleType, sho
     equal = 0
     for record in read_records(golden / CALLS):
         call = decode_call(record)
-        ours = encode_call(site_to_variant(call.site), call.alts, call.probabilities)
+        ours = encode_call(site_to_variant(call.site), call.alts, call.probabilities, joint=False)
         equal += read_examples.parse_cvo(ours) == read_examples.parse_cvo(record)
     show(f"{CALLS}: {equal}/84 made anew, all fields equal")
     assert equal == 84
@@ -209,7 +209,7 @@ sites = st.integers(1, 3).flatmap(
 def test_calls_round_trip(site: Site, probabilities: tuple[float, float, float]) -> None:
     variant = site_to_variant(site)
     assert variant_to_site(decode_variant(variant.SerializeToString())) == site
-    call = decode_call(encode_call(variant, [0], np.array(probabilities)))
+    call = decode_call(encode_call(variant, [0], np.array(probabilities), joint=False))
     assert (call.site, call.alts, call.probabilities) == (site, (0,), probabilities)
 
 
@@ -236,7 +236,7 @@ def test_variants_that_lack_something_are_told(
     variant = site_to_variant(SITE)
     damage(variant)
     with pytest.raises(MessageError, match=message):
-        decode_call(encode_call(variant, [0], PROBABILITIES))
+        decode_call(encode_call(variant, [0], PROBABILITIES, joint=False))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_calls_that_are_wrong_are_told(
     alts: list[int], probabilities: tuple[float, ...], message: str
 ) -> None:
     with pytest.raises(MessageError, match=message):
-        decode_call(encode_call(site_to_variant(SITE), alts, probabilities))
+        decode_call(encode_call(site_to_variant(SITE), alts, probabilities, joint=False))
 
 
 @pytest.mark.parametrize(

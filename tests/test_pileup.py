@@ -460,7 +460,8 @@ def test_flank(case: tuple[str, tuple[str, str], Read]) -> None:
         ("C" * 20 + "GATATC" + "C" * 40, 22, ("TAT", "T"), 0, (21, 25)),
         ("C" * 20 + "GATATC" + "C" * 40, 22, ("TA", "T"), 0, (23, 24)),
         ("C" * 14 + "AAAAAAGT" + "C" * 40, 20, ("GT", "AAGT"), 0, (14, 20)),
-        # to the contig's end, and to the image's edges
+        # to the contig's ends, and to the image's edges
+        ("A" * 20 + "C" * 40, 5, ("AA", "A"), 0, (0, 15)),
         ("C" * 20 + "A" * 6, 19, ("CA", "C"), 0, (20, 26)),
         ("C" * 20 + "A" * 60, 19, ("CA", "C"), 0, (20, 29)),
         ("C" * 5 + "A" * 20 + "C" * 40, 20, ("AA", "A"), 0, (10, 25)),
@@ -479,7 +480,7 @@ def test_tracts(
     begin, end = tract
     assert set(image[0].tolist()) - {0} == {int(min(254, 42 * math.log2(1 + end - begin)))}
     flank = min(begin - read.start, read.start + len(read.bases) - end, 12)
-    assert set(image[1].tolist()) - {0} == {int(254 * np.float32(flank) / 12)} - {0}
+    assert set(image[1].tolist()) - {0} == {int(254 * np.float32(max(flank, 0)) / 12)} - {0}
 
 
 def test_numbers_are_in_the_rows_of_the_reference() -> None:

@@ -193,6 +193,9 @@ def test_joint_by_hand(images: list[Image], least: float, haploid: bool) -> None
         alt: -10 * log10(1 - sum(p for pair, p in bounds.items() if alt in pair) / total)
         for alt in range(1, len(alleles))
     }
+    for near in ([*there.values(), least], [p / total for p in bounds.values()]):
+        first, second = sorted(near)[-2:]
+        assume(second - first > 1e-6)
     assume(all(abs(quality - least) > 1e-6 for quality in there.values()))
     kept = [alt for alt in there if alt in best or there[alt] >= least]
     kept = [0, *(kept or [max(there, key=there.__getitem__)])]
@@ -207,6 +210,10 @@ def test_joint_by_hand(images: list[Image], least: float, haploid: bool) -> None
     assert [10**value for value in record.log10_likelihoods] == pytest.approx(
         [bounds.get((kept[i], kept[j]), 0) / total for i, j in genotype_order(len(kept))], abs=1e-9
     )
+    # what was dropped counts
+    assert 10 ** (-record.quality / 10) == pytest.approx(bounds[0, 0] / total, abs=1e-7)
+    error = 1 - bounds[best] / total
+    assert record.genotype_quality == pytest.approx(-10 * log10(error), abs=0.51)
 
 
 def test_weak_alt_is_pruned() -> None:

@@ -751,10 +751,10 @@ def test_answers_that_do_not_belong_together(files: Path, inputs: Inputs, testda
     rewrite(payloads[0], *payloads)
     fails(files, gather(files, inputs), f"{site.contig}:{site.start + 1:,}", "each once")
     foreign = dataclasses.replace(site, sample="bob")
-    rewrite(encode_call(site_to_variant(foreign), [0], [0, 0, 1]), *payloads[1:])
+    rewrite(encode_call(site_to_variant(foreign), [0], [0, 0, 1], joint=False), *payloads[1:])
     fails(files, gather(files, inputs), "several samples", "'bob'")
     beyond = dataclasses.replace(site, start=10**8)
-    rewrite(*payloads, encode_call(site_to_variant(beyond), [0], [0, 0, 1]))
+    rewrite(*payloads, encode_call(site_to_variant(beyond), [0], [0, 0, 1], joint=False))
     fails(files, gather(files, inputs), "a-00001-of-00003", "100,000,001", "--ref")
 
 

@@ -148,6 +148,7 @@ def run_call(
             settings,
             inputs.sample,
             classifier,
+            network.joint,
             inputs.regions,
             part,
             threads=threads,

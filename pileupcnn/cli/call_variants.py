@@ -60,7 +60,9 @@ def run_call_variants(
     def make_classifier() -> Classifier:
         return load_classifier(network, device, threads, batch_size)
 
-    return classify_files(files, output, network.spec, make_classifier, threads=threads)
+    return classify_files(
+        files, output, network.spec, make_classifier, joint=network.joint, threads=threads
+    )
 
 
 @click.command()

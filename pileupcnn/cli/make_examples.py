@@ -151,6 +151,7 @@ def run_make_examples(
         settings,
         inputs.sample,
         wanted,
+        chosen.joint,
         known,
         threads=threads,
         drop_at_ends=deepvariant_compat,
@@ -158,7 +159,6 @@ def run_make_examples(
         confidence=confidence,
         population=population_vcf,
         survey=inputs.survey,
-        joint=chosen.joint,
         progress=report,
     ).write(
         example_files,

@@ -317,6 +317,7 @@ cdef class Drawer:
         cdef int64_t n = self._length(first), m = self._length(allele), front = 0, begin, end
         cdef int64_t half = (self.width - 1) // 2, start = self.variant_start[c], size
         cdef const uint8_t *changed
+        cdef int64_t i = 0
         # what both begin or end in is no part of the change
         while front < min(n, m) and bases[front] == others[front]:
             front += 1
@@ -327,16 +328,16 @@ cdef class Drawer:
         if n == front or m == front:
             changed = (bases if n > front else others) + front
             size = max(n, m) - front
-            # on by a base while that is what the change, or the reference in its place, has there
-            while end < min(start + half, self.contig_length) and self._at(end) == (
-                changed[end - start - n] if end - start - n < size else self._at(end - size)
+            # on by a base while that is the changed bases' next, read in a circle
+            while end < min(start + half, self.contig_length) and (
+                self._at(end) == changed[i % size]
             ):
                 end += 1
-            while begin > max(start - half, 0) and self._at(begin - 1) == (
-                changed[size - 1 - (start + front - begin)]
-                if start + front - begin < size else self._at(begin - 1 + size)
-            ):
+                i += 1
+            i = 0
+            while begin > max(start - half, 0) and self._at(begin - 1) == changed[size - 1 - i % size]:
                 begin -= 1
+                i += 1
         self.tract_start, self.tract_end = min(self.tract_start, begin), max(self.tract_end, end)
 
     cdef inline uint8_t _at(self, int64_t position) noexcept nogil:

@@ -124,13 +124,13 @@ class ImageCall:
     probabilities : tuple of float
         That the sample has 0, 1 or 2 copies of these ALTs.
     joint : bool
-        How `postprocess.genotype` is to take the images of the site.
+        As for `postprocess.genotype`. (A field of our own in DeepVariant's message.)
     """
 
     site: Site
     alts: tuple[int, ...]
     probabilities: tuple[float, float, float]
-    joint: bool = False
+    joint: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,7 +489,7 @@ def decode_example(data: bytes) -> ImageExample:
 
 
 def encode_call(
-    variant: Variant, alts: Sequence[int], probabilities: Sequence[float], joint: bool = False
+    variant: Variant, alts: Sequence[int], probabilities: Sequence[float], joint: bool
 ) -> bytes:
     """A CallVariantsOutput: what the network says of one image.
 

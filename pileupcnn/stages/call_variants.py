@@ -146,8 +146,8 @@ def _batches(files: Sequence[_ExampleFile], size: Callable[[], int]) -> Iterator
 class _Answerer:
     """Classifies batches; one thread's own, but for the classifier."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self, classifier: Classifier, joint: bool) -> None:
+        self._classifier, self._joint = classifier, joint
 
     def close(self) -> None:
         """Nothing to close."""
@@ -156,7 +156,7 @@ class _Answerer:
         """A CallVariantsOutput for each example."""
         probabilities = self._classifier(np.stack([row.image for row in rows])).tolist()
         return [
-            encode_call(row.variant, row.alts, values, self._classifier.joint)
+            encode_call(row.variant, row.alts, values, self._joint)
             for row, values in zip(rows, probabilities, strict=True)
         ]
 
@@ -167,6 +167,7 @@ def classify_files(
     spec: PileupSpec,
     make_classifier: Callable[[], Classifier],
     *,
+    joint: bool,
     threads: int = 1,
 ) -> int:
     """Write what the network says of the images in files of examples.
@@ -182,6 +183,8 @@ def classify_files(
         The model's images.
     make_classifier : callable
         Loads the model; called when the first image was read.
+    joint : bool
+        As for `postprocess.genotype`, where the answers will go.
     threads : int
 
     Returns
@@ -201,7 +204,8 @@ def classify_files(
     with RecordWriter(output) as writer:
         first = next(batches, None)
         if first is not None:
-            stream = _in_order(classifier(), itertools.chain([first], batches), threads)
+            everything = itertools.chain([first], batches)
+            stream = _in_order(classifier(), joint, everything, threads)
             with closing(stream):
                 for answers in stream:
                     for answer in answers:
@@ -210,9 +214,9 @@ def classify_files(
 
 
 def _in_order(
-    classifier: Classifier, batches: Iterable[list[_Row]], threads: int
+    classifier: Classifier, joint: bool, batches: Iterable[list[_Row]], threads: int
 ) -> Generator[list[bytes], None, None]:
-    yield from runners.run(lambda: _Answerer(classifier), batches, threads)
+    yield from runners.run(lambda: _Answerer(classifier, joint), batches, threads)
 
 
 def _shard_number(path: Path) -> int:

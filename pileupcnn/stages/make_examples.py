@@ -59,13 +59,13 @@ class ExampleRun:
         As for `ExampleMaker`, of which each thread has one.
     regions : sequence of Region
         Merged, in order.
+    joint : bool
+        As for `postprocess.genotype`, where what the small model says will go.
     truth : Truth, optional
         If given, examples have labels.
     threads : int
     drop_at_ends, small_model, confidence, population, survey
         As for `BlockScanner`.
-    joint : bool
-        As for `encode_call`, with what the small model says.
     progress : callable
         Told the base pairs of each block when it is done.
     """
@@ -75,6 +75,7 @@ class ExampleRun:
     settings: ExampleSettings
     sample: str
     regions: Sequence[Region]
+    joint: bool
     truth: Truth | None = None
     threads: int = 1
     drop_at_ends: bool = False
@@ -82,7 +83,6 @@ class ExampleRun:
     confidence: ReferenceConfidence | None = None
     population: Sequence[str | Path] = ()
     survey: Survey | None = None
-    joint: bool = False
     progress: Callable[[int], object] = lambda _: None
 
     def write(

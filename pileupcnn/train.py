@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from pileupcnn import networks
 from pileupcnn.augment import Augmentation, Augmenter
-from pileupcnn.calibration import Scaling, fit_scaling, reliability, softmax
+from pileupcnn.calibration import Scaling, fit_scaling
 from pileupcnn.checkpoints import damaged, read_state, write_state
 from pileupcnn.errors import InputError, OptionError
-from pileupcnn.labels import INDEL, SNP
+from pileupcnn.figures import calibrated, figures_of, sentence
 from pileupcnn.model import CLASSES, Bundle, load_bundle, save_bundle
 from pileupcnn.onnx_export import to_onnx
 from pileupcnn.runners import ahead
@@ -184,7 +184,7 @@ def fit(
             logits = trainer.logits(validation)
             figures = figures_of(logits, store.label[validation], store.type[validation])
             progress.history.append({"epoch": progress.epoch, "training_loss": loss, **figures})
-            tqdm.write(_sentence(progress.history[-1], settings.epochs), file=sys.stderr)
+            tqdm.write(sentence(progress.history[-1], settings.epochs), file=sys.stderr)
             if figures["loss"] < progress.best_loss:
                 progress.best_loss, progress.best_epoch = figures["loss"], progress.epoch
                 scaling = trainer.calibrate(logits, validation)
@@ -196,7 +196,7 @@ def fit(
                     weights=trainer.network.get_weights(),
                     onnx=to_onnx(trainer.network),
                     training=_describe(store, training, validation, settings, progress)
-                    | _calibration(scaling, logits, store.label[validation]),
+                    | calibrated(scaling, logits, store.label[validation]),
                 )
         trainer.save(checkpoint, signature, progress)
     if not bundle.exists():
@@ -344,66 +344,6 @@ def _describe(
         "options": dataclasses.asdict(settings),
         "best_epoch": progress.best_epoch,
         "history": progress.history,
-    }
-
-
-def _calibration(
-    scaling: Scaling, logits: NDArray[np.float32], label: NDArray[np.int8]
-) -> dict[str, Any]:
-    """How the logits were scaled, and what came of it, for the bundle."""
-    probabilities = softmax(logits * scaling.slope + np.array(scaling.offset))
-    return {
-        "calibration": dataclasses.asdict(scaling),
-        "reliability": [dataclasses.asdict(row) for row in reliability(probabilities, label)],
-    }
-
-
-def _sentence(figures: dict[str, Any], epochs: int) -> str:
-    errors = "; ".join(
-        f"{kind} errors " + " ".join(f"{name} {n}" for name, n in counts.items())
-        for kind, counts in figures["errors"].items()
-    )
-    return (
-        f"epoch {figures['epoch']}/{epochs}: training loss {figures['training_loss']:.5f}, "
-        f"validation loss {figures['loss']:.5f}, accuracy {figures['accuracy']:.5f}; {errors}"
-    )
-
-
-def figures_of(
-    logits: NDArray[np.float32], label: NDArray[np.int8], kind: NDArray[np.uint8]
-) -> dict[str, Any]:
-    """Figures of a network's answers.
-
-    Parameters
-    ----------
-    logits : float32 [n, classes]
-    label : int8 [n]
-    kind : uint8 [n]
-        `labels.SNP` or `labels.INDEL`.
-
-    Returns
-    -------
-    dict
-        ``loss`` (mean cross-entropy, nats), ``accuracy`` (share), ``errors``: for
-        "SNP" and "indel" the number of wrong images of each true class.
-    """
-    label = label.astype(np.int64)
-    likelihood = softmax(logits)[np.arange(len(label)), label]
-    wrong = logits.argmax(axis=1) != label
-    errors = {
-        text: dict(
-            zip(
-                CLASSES,
-                np.bincount(label[wrong & (kind == code)], minlength=len(CLASSES)).tolist(),
-                strict=True,
-            )
-        )
-        for text, code in (("SNP", SNP), ("indel", INDEL))
-    }
-    return {
-        "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
-        "accuracy": float(1 - wrong.mean()),
-        "errors": errors,
     }
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pileupcnn.postprocess import (
@@ -178,6 +178,7 @@ def joint_images(draw: Any) -> list[Image]:
     return draw(st.permutations(images))
 
 
+@settings(deadline=None)
 @given(joint_images(), st.floats(0.1, 5), st.booleans())
 def test_joint_by_hand(images: list[Image], least: float, haploid: bool) -> None:
     """Each genotype is as likely as the image that leaves it least; ALTs that are unlikely go."""
@@ -193,9 +194,10 @@ def test_joint_by_hand(images: list[Image], least: float, haploid: bool) -> None
         alt: -10 * log10(1 - sum(p for pair, p in bounds.items() if alt in pair) / total)
         for alt in range(1, len(alleles))
     }
-    for near in ([*there.values(), least], [p / total for p in bounds.values()]):
-        first, second = sorted(near)[-2:]
-        assume(second - first > 1e-6)
+    # the likeliest of ALTs and of genotypes are not decided by the last bit
+    for values in (there.values(), bounds.values()):
+        second, first = sorted(values)[-2:]
+        assume(first - second > 1e-6)
     assume(all(abs(quality - least) > 1e-6 for quality in there.values()))
     kept = [alt for alt in there if alt in best or there[alt] >= least]
     kept = [0, *(kept or [max(there, key=there.__getitem__)])]

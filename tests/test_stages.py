@@ -384,7 +384,8 @@ def test_the_bundle_decides_on_rounding(tmp_path: Path, network: None) -> None:
     rounding = model.load_bundle(tmp_path / "rounded")
     assert (shipped.rounded, rounding.rounded) == (False, True)
     assert (shipped.joint, rounding.joint) == (True, False)
-    images = np.random.default_rng(1).integers(0, 255, (20, *shipped.spec.shape), np.uint8)
+    # nearly blank: of loud noise a network may be so sure that nothing is left to round
+    images = np.random.default_rng(1).integers(0, 2, (20, *shipped.spec.shape), np.uint8)
     plain, rounded = (classifiers.load_classifier(b, "cpu")(images) for b in (shipped, rounding))
     assert (plain != rounded).any()
     np.testing.assert_array_equal(rounded, classifiers.round_probabilities(plain))

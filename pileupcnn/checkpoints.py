@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError, OptionError, OutputError
+from pileupcnn.resources import write_whole
 
 
 def write_state(
@@ -36,12 +37,11 @@ def write_state(
     """
     named: dict[str, Any] = {f"{i:04d}": array for i, array in enumerate(arrays)}
     named["state"] = np.array(json.dumps({**state, "signature": signature}))
-    temporary = path.with_name(f"{path.name}.part")
+    packed = io.BytesIO()
+    np.savez(packed, **named)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez(file, **named)
-        os.replace(temporary, path)
+        write_whole(path, packed.getvalue())
     except OSError as error:
         raise OutputError(
             f"{path}: the state of the training cannot be written ({error.strerror}); choose "

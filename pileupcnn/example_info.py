@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pileupcnn.errors import InputError, OutputError
+from pileupcnn.resources import write_whole
 
 SCHEMA_VERSION = "1.9.0"
 """The version of DeepVariant whose files these are."""
@@ -62,13 +61,9 @@ def write_info(examples: str | Path, info: ExampleInfo) -> None:
     if info.settings is not None:
         fields["settings"] = info.settings
     path = info_path(examples)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(fields))
-        os.replace(temporary, path)
+        write_whole(path, json.dumps(fields).encode())
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise OutputError(
             f"{path}: cannot be written ({error.strerror}); free some space or choose another name"
         ) from error

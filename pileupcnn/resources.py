@@ -1,8 +1,28 @@
-"""What holds files open is closed, or completed, by a ``with`` block."""
+"""What holds files open is closed, or completed, by a ``with`` block; files appear when whole."""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Self
+
+
+def temporary_beside(path: Path) -> Path:
+    """The name under which this process writes a file until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; OSError if it cannot be written."""
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 class Closing:

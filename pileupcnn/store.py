@@ -35,7 +35,6 @@ same. Reading maps ``rows.npy`` into memory.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +49,7 @@ from pileupcnn.errors import InputError, OutputError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.model import replace_folder
 from pileupcnn.pileup import PileupSpec
+from pileupcnn.resources import write_whole
 from pileupcnn.settings_json import from_json, settings_from_json, settings_to_json, to_json
 from pileupcnn.small_model import INPUTS
 
@@ -216,9 +216,7 @@ class RunWriter:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
-    os.replace(temporary, path)
+    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from pathlib import Path
 import google_crc32c
 
 from pileupcnn.errors import InputError, OutputError
-from pileupcnn.resources import Finishing
+from pileupcnn.resources import Finishing, temporary_beside
 
 GZIP_LEVEL = 1
 """Images shrink about as much as at the usual level 6, in a quarter of the time."""
@@ -152,9 +152,7 @@ class RecordWriter(Finishing):
         if self.path.is_dir():
             raise OutputError(f"{path}: is a folder; give a file name in it")
         special = self.path.exists() and not self.path.is_file()
-        self._temporary = (
-            None if special else self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        )
+        self._temporary = None if special else temporary_beside(self.path)
         compressed = self.path.name.lower().endswith(".gz")
         self._packer = zlib.compressobj(level, wbits=_GZIP_WBITS) if compressed else None
         try:

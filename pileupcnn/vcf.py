@@ -27,7 +27,7 @@ from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.kernels.lines import format_blocks
 from pileupcnn.kernels.transcode import VariantFile
 from pileupcnn.regions import Region
-from pileupcnn.resources import Finishing
+from pileupcnn.resources import Finishing, temporary_beside
 
 TBI_MAX_LENGTH = 2**29 - 1
 """Longest contig in bp that a ``.tbi`` index can address; ``.csi`` has no such limit."""
@@ -248,7 +248,7 @@ class VcfWriter(Finishing):
         self.path = Path(path)
         self._option = option
         self._suffix = _output_suffix(path, option)
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self._temporary = temporary_beside(self.path)
         long = max(contigs.values(), default=0) > TBI_MAX_LENGTH
         self._index = {".vcf.gz": ".csi" if long else ".tbi", ".bcf": ".csi"}.get(self._suffix, "")
         self._rank = {contig: rank for rank, contig in enumerate(contigs)}

@@ -8,11 +8,8 @@ counts, no reads, and nothing that can be executed.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -31,6 +28,7 @@ from pileupcnn.kernels.profile import (
     RUN_CLASSES,
 )
 from pileupcnn.kernels.repeats import MAX_UNITS
+from pileupcnn.resources import write_whole
 
 FORMAT = "pileupcnn-profile"
 FORMAT_VERSION = 1
@@ -202,26 +200,12 @@ def save_profile(profile: Profile, path: str | Path) -> None:
             arrays[field.name] = values.astype(np.min_scalar_type(int(values.max(initial=0))))
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as out:
-            out.write(packed.getvalue())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        write_whole(path, packed.getvalue())
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         raise OutputError(
             f"{path}: the profile cannot be written ({error.strerror}); check --output"
         ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def built_in() -> list[str]:

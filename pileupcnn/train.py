@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +111,40 @@ def split_images(store: PackedStore) -> tuple[NDArray[np.int64], NDArray[np.int6
     return numbers[~validate], numbers[validate]
 
 
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """The images of a packed store: numbers of those that train and of those that validate.
+
+    Attributes
+    ----------
+    store : PackedStore
+    training, validation : int64 [n]
+    weight : float64 [n]
+        How often each that trains counts in an epoch.
+    described : tuple of two Described, optional
+        Both by what `small_model.INPUTS` names, if they came with it.
+    """
+
+    store: PackedStore
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    described: tuple[Described, Described] | None
+
+    @classmethod
+    def of(cls, store: PackedStore) -> Self:
+        training, validation = split_images(store)
+        learned, held_out = (store.features(images) for images in (training, validation))
+        weight = np.array([run.weight for run in store.runs])[store.run[training]]
+        described = None
+        if learned is not None and held_out is not None:
+            described = (
+                Described(learned, store.label[training]),
+                Described(held_out, store.label[validation]),
+            )
+        return cls(store, training, validation, weight, described)
+
+
 def fit(
     store: PackedStore,
     output: str | Path,
@@ -155,24 +189,23 @@ def fit(
     OutputError
         If `output` cannot be written.
     """
-    training, validation = split_images(store)
-    _check_classes(store, training, validation)
+    data = _Data.of(store)
+    _check_classes(data)
     networks.start_keras(device, threads)
     output = Path(output)
     checkpoint, bundle = output / "checkpoint.npz", output / "bundle"
     signature = _signature(store, dataclasses.asdict(settings), init.sha256 if init else None)
     # what does not go is found before the small model takes its time
     state = read_state(checkpoint, signature) if checkpoint.exists() else None
-    network, augment = _network(store, settings, init), _augmenter(store, settings)
-    small, plain = None, np.zeros(len(training), bool)
-    learned, held_out = _described(store, training), _described(store, validation)
-    if learned is not None and held_out is not None:
-        kept = output / "small_network.npz"
-        small = _small_network(kept, store, settings.small_model, learned, held_out)
-        plain = plain_images(small, learned)
+    network = _network(store, settings, init)
+    augment = Augmenter(settings.augmentation, store.spec, store.settings.candidates)
+    small, plain = None, np.zeros(len(data.training), bool)
+    if data.described is not None:
+        small = _small_network(output / "small_network.npz", data, settings.small_model)
+        plain = plain_images(small, data.described[0])
         share = f"{plain.mean():.1%} of the training images are plain"
         tqdm.write(f"small model: {share}", file=sys.stderr)
-    trainer = _Trainer(store, training, plain, settings, network, augment)
+    trainer = _Trainer(data, plain, settings, network, augment)
     progress = trainer.restore(checkpoint, *state) if state else _Progress()
     while (
         progress.epoch < settings.epochs
@@ -181,13 +214,14 @@ def fit(
         loss = trainer.run_epoch(progress.epoch)
         progress.epoch += 1
         with trainer.averaged():
-            logits = trainer.logits(validation)
-            figures = figures_of(logits, store.label[validation], store.type[validation])
+            logits = trainer.logits(data.validation)
+            label = store.label[data.validation]
+            figures = figures_of(logits, label, store.type[data.validation])
             progress.history.append({"epoch": progress.epoch, "training_loss": loss, **figures})
             tqdm.write(sentence(progress.history[-1], settings.epochs), file=sys.stderr)
             if figures["loss"] < progress.best_loss:
                 progress.best_loss, progress.best_epoch = figures["loss"], progress.epoch
-                scaling = trainer.calibrate(logits, validation)
+                scaling = trainer.calibrate(logits, label)
                 save_bundle(
                     bundle,
                     name=name,
@@ -195,8 +229,8 @@ def fit(
                     settings=store.settings,
                     weights=trainer.network.get_weights(),
                     onnx=to_onnx(trainer.network),
-                    training=_describe(store, training, validation, settings, progress)
-                    | calibrated(scaling, logits, store.label[validation]),
+                    training=_describe(data, settings, progress)
+                    | calibrated(scaling, logits, label),
                 )
         trainer.save(checkpoint, signature, progress)
     if not bundle.exists():
@@ -204,8 +238,8 @@ def fit(
             f"{output}: no epoch gave a finite validation loss, so there is no model; remove "
             f"{checkpoint} and train with a smaller --learning-rate"
         )
-    if small is not None and learned is not None and held_out is not None:
-        _add_small_model(bundle, small, store, settings, learned, held_out)
+    if small is not None:
+        _add_small_model(bundle, small, data, settings)
     return bundle
 
 
@@ -222,57 +256,30 @@ def _network(store: PackedStore, settings: FitSettings, init: Bundle | None) -> 
     )
 
 
-def _augmenter(store: PackedStore, settings: FitSettings) -> Augmenter:
-    return Augmenter(settings.augmentation, store.spec, store.settings.candidates)
-
-
-def _described(store: PackedStore, images: NDArray[np.int64]) -> Described | None:
-    """Images by their numbers, if they came with these."""
-    features = store.features(images)
-    return None if features is None else Described(features, store.label[images])
-
-
-def _weight(store: PackedStore, images: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How often each image counts in an epoch, float64 [n]."""
-    weight: NDArray[np.float64] = np.array([run.weight for run in store.runs])[store.run[images]]
-    return weight
-
-
-def _small_network(
-    path: Path,
-    store: PackedStore,
-    settings: SmallFitSettings,
-    learned: Described,
-    held_out: Described,
-) -> DenseNetwork:
+def _small_network(path: Path, data: _Data, settings: SmallFitSettings) -> DenseNetwork:
     """The small model's network: as an earlier start left it, or trained."""
-    signature = _signature(store, dataclasses.asdict(settings))
+    assert data.described is not None
+    signature = _signature(data.store, dataclasses.asdict(settings))
     if path.exists():
         # of other options or data, or damaged, it is made anew
         with suppress(InputError, OptionError, ValueError):
             return DenseNetwork(read_state(path, signature)[1])
-    weight = _weight(store, split_images(store)[0])
-    network = fit_dense_network(learned, weight, held_out, settings, len(CLASSES))
+    learned, held_out = data.described
+    network = fit_dense_network(learned, data.weight, held_out, settings, len(CLASSES))
     write_state(path, signature, {}, network.weights)
     return network
 
 
-def _add_small_model(
-    path: Path,
-    small: DenseNetwork,
-    store: PackedStore,
-    settings: FitSettings,
-    learned: Described,
-    held_out: Described,
-) -> None:
+def _add_small_model(path: Path, small: DenseNetwork, data: _Data, settings: FitSettings) -> None:
     """Give a bundle its small model."""
+    assert data.described is not None
     bundle = load_bundle(path)
     if bundle.small_model is not None:
         return
     network = bundle.network()
-    _, validation = split_images(store)
-    batches = store.batches(validation, settings.batch_size)
+    batches = data.store.batches(data.validation, settings.batch_size)
     found = np.concatenate([network.predict_on_batch(batch).argmax(axis=1) for batch, _ in batches])
+    learned, held_out = data.described
     small_model, figures = believe(small, learned.features, held_out, found)
     tqdm.write(
         f"small model: sure of {figures['sure']:.1%} of the validation images, wrong there "
@@ -292,18 +299,18 @@ def _add_small_model(
     )
 
 
-def _check_classes(
-    store: PackedStore, training: NDArray[np.int64], validation: NDArray[np.int64]
-) -> None:
-    counts = np.bincount(store.label[training], minlength=len(CLASSES))
+def _check_classes(data: _Data) -> None:
+    store = data.store
+    counts = np.bincount(store.label[data.training], minlength=len(CLASSES))
     if (counts > 0).sum() < 2:
         raise InputError(
-            f"{store.path}: the {len(training):,} training images are all of one class or none, "
-            "so there is nothing to learn; compare contig names and positions of truth and reads"
+            f"{store.path}: the {len(data.training):,} training images are all of one class or "
+            "none, so there is nothing to learn; compare contig names and positions of truth and "
+            "reads"
         )
-    if not _weight(store, training).any():
+    if not data.weight.any():
         raise InputError(f"{store.path}: all runs to train on have weight 0; give one a higher")
-    if not len(validation):
+    if not len(data.validation):
         raise InputError(
             f"{store.path}: no image is left to validate; give a run with split 'validation' "
             "that has candidates"
@@ -320,14 +327,9 @@ def _signature(store: PackedStore, *options: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _describe(
-    store: PackedStore,
-    training: NDArray[np.int64],
-    validation: NDArray[np.int64],
-    settings: FitSettings,
-    progress: _Progress,
-) -> dict[str, Any]:
+def _describe(data: _Data, settings: FitSettings, progress: _Progress) -> dict[str, Any]:
     """The free part of model.json."""
+    store = data.store
 
     def count(numbers: NDArray[np.int64]) -> dict[str, int]:
         counts = np.bincount(store.label[numbers], minlength=len(CLASSES)).tolist()
@@ -339,8 +341,8 @@ def _describe(
             | {"weight": run.weight}
             for run, found in zip(store.runs, store.descriptions, strict=True)
         ],
-        "training_images": count(training),
-        "validation_images": count(validation),
+        "training_images": count(data.training),
+        "validation_images": count(data.validation),
         "options": dataclasses.asdict(settings),
         "best_epoch": progress.best_epoch,
         "history": progress.history,
@@ -352,8 +354,7 @@ class _Trainer:
 
     def __init__(
         self,
-        store: PackedStore,
-        images: NDArray[np.int64],
+        data: _Data,
         plain: NDArray[np.bool_],
         settings: FitSettings,
         network: keras.Model,
@@ -361,13 +362,13 @@ class _Trainer:
     ) -> None:
         import keras
 
-        self._store, self._images, self._settings = store, images, settings
+        self._store, self._images, self._settings = data.store, data.training, settings
         self.network, self._augment = network, augment
-        weight = _weight(store, images)
+        weight = data.weight
         # how often each is shown in an epoch, and how much it then counts: 1 in the mean
         self._shown = weight * np.where(plain, settings.plain_share, 1.0)
-        self._counts = np.zeros(len(store), np.float32)
-        self._counts[images] = np.where(plain, 1 / settings.plain_share, 1.0) * (
+        self._counts = np.zeros(len(data.store), np.float32)
+        self._counts[data.training] = np.where(plain, 1 / settings.plain_share, 1.0) * (
             self._shown.sum() / weight.sum()
         )
         self._steps = max(1, round(float(self._shown.sum()) / settings.batch_size))
@@ -435,12 +436,12 @@ class _Trainer:
         batches = self._store.batches(images, self._settings.batch_size)
         return np.concatenate([self._model.predict_on_batch(batch) for batch, _ in batches])
 
-    def calibrate(self, logits: NDArray[np.float32], images: NDArray[np.int64]) -> Scaling:
-        """Scale the network's logits so that those of held-out images are calibrated.
+    def calibrate(self, logits: NDArray[np.float32], label: NDArray[np.int8]) -> Scaling:
+        """Scale the network's logits so that these, of held-out images, are calibrated.
 
         To be called within `averaged`, which takes it back.
         """
-        scaling = fit_scaling(logits, self._store.label[images])
+        scaling = fit_scaling(logits, label)
         layer = self.network.get_layer("logits")
         layer.set_weights(scaling.fold(*layer.get_weights()))
         return scaling

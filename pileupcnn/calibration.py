@@ -11,38 +11,56 @@ from numpy.typing import NDArray
 MAX_STEPS = 100
 """Of Newton's method; a handful are needed."""
 
+SMALLEST_STEP = 1e-9
+"""Change of a slope or offset that is not worth another step."""
+
 RIDGE = 1e-3
 """Pull towards leaving the logits as they are, in images: decides where the data do not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Calibrated logits are ``logits * slope + offset``.
+    """Calibrated logits are a sum of the logits of one source or several, and an offset.
 
     Attributes
     ----------
-    slope : float
-        One over what is called the temperature.
+    slopes : tuple of float
+        What each source's logits are multiplied by; of a single one, one over what
+        is called the temperature.
     offset : tuple of float
         One for each class, the first 0: shares of the classes that differ
         from those in training.
     """
 
-    slope: float
+    slopes: tuple[float, ...]
     offset: tuple[float, ...]
+
+    def apply(self, *sources: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The calibrated logits, float64 [n, classes], of those of each source."""
+        total = np.broadcast_to(np.array(self.offset), sources[0].shape)
+        for slope, logits in zip(self.slopes, sources, strict=True):
+            total = total + slope * logits.astype(np.float64)
+        return total
 
     def fold(
         self, kernel: NDArray[np.float32], bias: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The last layer of a network, changed so that its logits are calibrated.
+        """The last layer of the first source, changed so that its logits are calibrated.
 
         Parameters
         ----------
         kernel : float32 [features, classes]
+            The last features are the logits of the other sources, if there are any;
+            what the layer made of them is forgotten.
         bias : float32 [classes]
         """
-        scaled = bias.astype(np.float64) * self.slope + np.array(self.offset)
-        return (kernel * np.float32(self.slope)), scaled.astype(np.float32)
+        kernel = kernel * np.float32(self.slopes[0])
+        others = self.slopes[1:]
+        if others:
+            own = np.eye(len(bias), dtype=np.float32)
+            kernel[-len(others) * len(bias) :] = np.concatenate([own * slope for slope in others])
+        scaled = bias.astype(np.float64) * self.slopes[0] + np.array(self.offset)
+        return kernel, scaled.astype(np.float32)
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -53,53 +71,74 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return result
 
 
-def fit_scaling(logits: NDArray[np.floating], label: NDArray[np.integer]) -> Scaling:
+def fit_scaling(
+    label: NDArray[np.integer], logits: NDArray[np.floating], *others: NDArray[np.floating]
+) -> Scaling:
     """The scaling that makes held-out labels likeliest.
 
-    Slope and offsets together are a logistic regression on the logits, with
-    one slope for all classes: a convex problem, solved by Newton's method.
-    Temperature scaling (Guo et al. 2017, "On calibration of modern neural
-    networks") is the case without offsets.
+    Slopes and offsets together are a logistic regression on the logits, with one
+    slope of a source for all classes. Temperature scaling (Guo et al. 2017, "On
+    calibration of modern neural networks") is the case of one source without
+    offsets; several make a logarithmic opinion pool. A source that would count
+    against what it says is left out: its slope is 0.
 
     Parameters
     ----------
-    logits : float [n, classes]
-        Of images that did not train the network, in natural proportions.
     label : int [n]
+    logits, *others : float [n, classes]
+        Of images that did not train the networks, in natural proportions.
     """
-    n, classes = logits.shape
-    x = logits.astype(np.float64)
+    sources = np.array([logits, *others], np.float64)
+    kept = list(range(len(sources)))
+    while True:
+        found = _likeliest(label, sources[kept])
+        worst = int(np.argmin(found.slopes))
+        if len(kept) == 1 or found.slopes[worst] >= 0:
+            break
+        del kept[worst]
+    slopes = np.zeros(len(sources))
+    slopes[kept] = found.slopes
+    return Scaling((*slopes.tolist(),), found.offset)
+
+
+def _likeliest(label: NDArray[np.integer], x: NDArray[np.float64]) -> Scaling:
+    """The likeliest scaling of x [sources, n, classes], a convex problem, by Newton's method."""
+    count, n, classes = x.shape
     onehot = np.eye(classes)[label]
-    start = np.array([1.0] + [0.0] * (classes - 1))
+    start = np.array([1.0] + [0.0] * (count + classes - 2))
     found = start.copy()
 
+    def scaling(parameters: NDArray[np.float64]) -> Scaling:
+        values = parameters.tolist()
+        return Scaling((*values[:count],), (0.0, *values[count:]))
+
     def loss(parameters: NDArray[np.float64]) -> float:
-        scaled = x * parameters[0] + np.concatenate([[0.0], parameters[1:]])
+        scaled = scaling(parameters).apply(*x)
         top = scaled.max(axis=1)
         normaliser = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
         pull = RIDGE * ((parameters - start) ** 2).sum() / 2
         return float((normaliser - scaled[np.arange(n), label]).sum() + pull)
 
     for _ in range(MAX_STEPS):
-        p = softmax(x * found[0] + np.concatenate([[0.0], found[1:]]))
-        # derivatives of the logits: x by the slope, 1 for its own class by an offset
-        mean_x = (p * x).sum(axis=1)
+        p = softmax(scaling(found).apply(*x))
+        # derivatives of the logits: x by a slope, 1 for its own class by an offset
+        centred = x - (p * x).sum(axis=2)[:, :, None]
         gradient = np.concatenate(
-            [[((p - onehot) * x).sum()], (p - onehot)[:, 1:].sum(axis=0)]
+            [((p - onehot) * x).sum(axis=(1, 2)), (p - onehot)[:, 1:].sum(axis=0)]
         ) + RIDGE * (found - start)
-        hessian = np.empty((classes, classes))
-        hessian[0, 0] = ((p * x * x).sum(axis=1) - mean_x**2).sum()
-        hessian[0, 1:] = (p * (x - mean_x[:, None])).sum(axis=0)[1:]
-        hessian[1:, 0] = hessian[0, 1:]
-        hessian[1:, 1:] = np.diag(p.sum(axis=0)[1:]) - p[:, 1:].T @ p[:, 1:]
-        step = np.linalg.solve(hessian + RIDGE * np.eye(classes), gradient)
-        size, before = 1.0, loss(found)
-        while loss(found - size * step) > before and size > 1e-6:
-            size /= 2
-        found -= size * step
-        if np.abs(size * step).max() < 1e-9:
+        by_slopes = np.einsum("nc,inc,jnc->ij", p, centred, centred)
+        by_both = np.einsum("nc,inc->ic", p, centred)[:, 1:]
+        by_offsets = np.diag(p.sum(axis=0)[1:]) - p[:, 1:].T @ p[:, 1:]
+        hessian = np.block([[by_slopes, by_both], [by_both.T, by_offsets]])
+        step = np.linalg.solve(hessian + RIDGE * np.eye(len(found)), gradient)
+        before = loss(found)
+        # where all answers are certain nearly nothing bends, and a step may be very much too long
+        while loss(found - step) > before and np.abs(step).max() > SMALLEST_STEP:
+            step /= 2
+        if np.abs(step).max() <= SMALLEST_STEP:
             break
-    return Scaling(float(found[0]), (0.0, *found[1:].tolist()))
+        found -= step
+    return scaling(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,12 +91,20 @@ def _small(training: Mapping[str, Any], settings: SmallModelSettings | None) -> 
     figures = training.get("small_model")
     if settings is None or not figures:
         return ""
+    whole, slopes = training.get("validation"), training.get("calibration", {}).get("slopes", ())
+    within = ""
+    if whole and len(slopes) == 2:
+        errors = sum(sum(counts.values()) for counts in whole["errors"].values())
+        within = (
+            f" Its logits are part of the network's, {slopes[1]:.2f} to {slopes[0]:.2f}; with them "
+            f"the validation loss is {whole['loss']:.5f}, and {errors:,} images are wrong."
+        )
     return (
         "## Small model\n\n"
         f"Answers without an image from a GQ of {settings.min_gq_snps:g} (SNPs) or "
         f"{settings.min_gq_indels:g} (others) on, at sites of up to {settings.max_depth} reads: "
         f"{figures['sure']:.0%} of the validation images, {figures['wrong_where_sure']} of them "
-        f"wrong (the network: {figures['network_wrong_there']})."
+        f"wrong (the network: {figures['network_wrong_there']}).{within}"
     )
 
 

@@ -14,13 +14,13 @@ from pileupcnn.model import CLASSES
 
 
 def figures_of(
-    logits: NDArray[np.float32], label: NDArray[np.int8], kind: NDArray[np.uint8]
+    logits: NDArray[np.floating], label: NDArray[np.int8], kind: NDArray[np.uint8]
 ) -> dict[str, Any]:
     """Figures of a network's answers.
 
     Parameters
     ----------
-    logits : float32 [n, classes]
+    logits : float [n, classes]
     label : int8 [n]
     kind : uint8 [n]
         `labels.SNP` or `labels.INDEL`.
@@ -64,10 +64,10 @@ def sentence(figures: dict[str, Any], epochs: int) -> str:
 
 
 def calibrated(
-    scaling: Scaling, logits: NDArray[np.float32], label: NDArray[np.int8]
+    scaling: Scaling, label: NDArray[np.int8], *sources: NDArray[np.float32]
 ) -> dict[str, Any]:
     """How the logits were scaled, and what came of it, for the bundle."""
-    probabilities = softmax(logits * scaling.slope + np.array(scaling.offset))
+    probabilities = softmax(scaling.apply(*sources))
     return {
         "calibration": dataclasses.asdict(scaling),
         "reliability": [dataclasses.asdict(row) for row in reliability(probabilities, label)],

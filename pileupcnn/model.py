@@ -282,6 +282,13 @@ def replace_folder(made: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def restore_folder(path: Path) -> None:
+    """Put a folder back under its name whose replacement was cut short."""
+    old = path.with_name(f".{path.name}-old")
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+
+
 def load_bundle(path: str | Path = DEFAULT_MODEL) -> Bundle:
     """Read and check a bundle, without TensorFlow.
 

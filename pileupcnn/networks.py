@@ -16,7 +16,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pileupcnn.calibration import Scaling
 from pileupcnn.errors import ModelError, OptionError
+from pileupcnn.small_model import WIDTHS
 
 if TYPE_CHECKING:
     import keras
@@ -31,6 +36,9 @@ HOW_TO_INSTALL = "install it with pip install 'pileupcnn[train]'"
 
 READ_WINDOW = 61
 """Columns around the candidate in which reads are looked at one by one."""
+
+_SMALL_LAYERS = tuple(f"small{i}" for i in range(1, len(WIDTHS) + 2))
+"""Those of a small model within a network."""
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -190,7 +198,8 @@ def build(
     classes : int
         Genotypes told apart.
     numbers : int, optional
-        Place of the channel whose first row holds numbers, if there is one.
+        Place of the channel whose first row holds numbers, if there is one. Such a
+        network has room for a small model (`set_small_model`).
     dropout : float
         Share of the features of whole images, and of numbers, dropped while training.
 
@@ -215,18 +224,73 @@ def build(
     images = keras.Input(shape, dtype="uint8", name=IMAGES)
     # no offset: blank rows and columns stay zero
     scaled = keras.layers.Rescaling(1 / 128, dtype="float32", name="scaled")(images)
-    known = None if numbers is None else _numbers(images, numbers, dropout)
+    pixels = None if numbers is None else _number_pixels(images, numbers)
+    known = None if pixels is None else _numbers(pixels, dropout)
     features = ARCHITECTURES[name](scaled, known, dropout)
+    if pixels is not None:
+        small = _small_model(pixels, classes)
+        features = keras.layers.Concatenate(name="with_small_model")([features, small])
     logits = keras.layers.Dense(classes, dtype="float32", name=LOGITS)(features)
     probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
     return keras.Model(images, probabilities, name=name)
 
 
-def _numbers(images: Any, layer: int, dropout: float) -> Any:
-    """What is made of the numbers in the first row of a channel: two dense layers.
+def set_small_model(network: keras.Model, weights: Sequence[NDArray[np.float32]] | None) -> None:
+    """Give a network another small model, or take its own away.
 
-    The pixels as they are, each scaled by its own mean and spread.
+    How much its logits count is up to the last layer, whose last inputs they are.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From `build`, of images that show numbers.
+    weights : sequence of float32 arrays or None
+        Of a `small_model.DenseNetwork`; with None its logits are 0.
     """
+    for i, name in enumerate(_SMALL_LAYERS):
+        layer = network.get_layer(name)
+        kernel, bias = (np.zeros(weight.shape, np.float32) for weight in layer.get_weights())
+        if weights is not None:
+            # of a row of pixels the first are numbers
+            kernel[0, 0, : len(weights[2 * i])] = weights[2 * i]
+            bias = weights[2 * i + 1]
+        layer.set_weights([kernel, bias])
+
+
+def until_logits(network: keras.Model) -> keras.Model:
+    """A network without its softmax; it shares its weights."""
+    import keras
+
+    return keras.Model(network.input, network.get_layer(LOGITS).output)
+
+
+def scale_logits(network: keras.Model, scaling: Scaling) -> None:
+    """Scale a network's logits, and those of its small model if `scaling` has a slope for them."""
+    layer = network.get_layer(LOGITS)
+    layer.set_weights(scaling.fold(*layer.get_weights()))
+
+
+def _small_model(pixels: Any, classes: int) -> Any:
+    """The logits of a small model, which is not trained with the network; 0 until there is one."""
+    import keras
+
+    x = pixels
+    for name, width in zip(_SMALL_LAYERS, (*WIDTHS, classes), strict=True):
+        if name != _SMALL_LAYERS[0]:
+            x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        x = keras.layers.Conv2D(
+            width,
+            1,
+            data_format="channels_last",
+            kernel_initializer="zeros",
+            trainable=False,
+            name=name,
+        )(x)
+    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="small")(x)
+
+
+def _number_pixels(images: Any, layer: int) -> Any:
+    """The first row of a channel, as it is: float32 [n, 1, 1, columns]."""
     import keras
 
     def crop(x: Any, *cropping: tuple[int, int], name: str) -> Any:
@@ -236,8 +300,14 @@ def _numbers(images: Any, layer: int, dropout: float) -> Any:
     x = crop(images, (0, rows - 1), (0, 0), name="reference_row")
     x = keras.layers.Permute((1, 3, 2), name="numbers_last")(x)
     x = crop(x, (0, 0), (layer, channels - 1 - layer), name="number_pixels")
-    x = keras.layers.Rescaling(1.0, dtype="float32", name="numbers")(x)
-    x = keras.layers.BatchNormalization(axis=-1, name="numbers_normalisation")(x)
+    return keras.layers.Rescaling(1.0, dtype="float32", name="numbers")(x)
+
+
+def _numbers(pixels: Any, dropout: float) -> Any:
+    """What is made of numbers: two dense layers of them, each scaled by its mean and spread."""
+    import keras
+
+    x = keras.layers.BatchNormalization(axis=-1, name="numbers_normalisation")(pixels)
     for i in (1, 2):
         x = _convolution(x, 64, 1, f"numbers{i}")
     x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="known")(x)

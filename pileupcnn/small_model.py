@@ -57,7 +57,8 @@ percentages, qualities means, both cut to integers; 0 where there is no read.
 
 SAMPLE_FEATURES = ("relative_depth", "slip_quality")
 """What is added of the whole sample (`pileupcnn.survey`): ``total_depth`` as a percentage of the
-usual depth, and how seldom reads slip in repeats, Phred-scaled; rounded."""
+usual depth (as `RELATIVE_DEPTHS` shows it), and how seldom reads slip in repeats, Phred-scaled;
+rounded."""
 
 INPUTS = (*FEATURES, *SAMPLE_FEATURES)
 """What a network is given, in order."""
@@ -68,8 +69,12 @@ MODEL_ID = "small_model"
 MAX_PROBABILITY = 1 - 1e-7
 """Highest probability that is believed; caps a set's quality at 70."""
 
-MAX_RELATIVE_DEPTH = 200
-"""Percent from which on a deeper site looks the same."""
+RELATIVE_DEPTHS = (0, 100, 135, 160, 200), (0, 100, 115, 160, 200)
+"""Depths in percent of the usual one, and as what they are shown; what is between, between.
+
+A site that is a third deeper than usual is mostly a whim of coverage, which in real reads is less
+even than in simulated ones, while donors to train on have more copies that the reference lacks than
+people have. From 200 on deeper sites look the same."""
 
 COUNTS = (
     "num_reads_supports_ref",
@@ -87,6 +92,9 @@ LENGTHS = ("insertion_length", "deletion_length")
 MAX_SHOWN_LENGTH = 50
 """Bases from which on longer insertions and deletions look the same: few networks saw any."""
 
+WIDTHS = (64, 64)
+"""Of a trained small model's layers before the last."""
+
 Predict = Callable[[NDArray[np.int32]], NDArray[np.float32]]
 """From `INPUTS`, int32 [n, 72], to float32 [n, 3]: probabilities of 0, 1 and 2 copies."""
 
@@ -101,8 +109,8 @@ class SmallModelSettings:
         Smallest Phred-scaled quality of an answer that stands, for sets of
         single bases at a REF of one, and for all others.
     max_depth : int
-        Deepest site (``total_depth``) of which it is asked: what a network says
-        of numbers larger than those it was trained on means nothing.
+        Deepest site (``total_depth``) of which it is asked: it was trained on few
+        deeper ones.
     """
 
     min_gq_snps: float = 20.0
@@ -176,11 +184,10 @@ def inputs(
     """What a network is given of sets of ALTs; int32 [m, 72], in the order of `INPUTS`."""
     rows = features(candidates, reads, sets)
     depth, usual = column(rows, "total_depth"), survey.usual_depth(candidates.contig)
-    relative = np.rint(100 * depth / usual) if usual else np.full(len(rows), 100)
+    percent = 100 * depth / usual if usual else np.full(len(rows), 100)
+    relative = np.rint(np.interp(percent, *RELATIVE_DEPTHS))
     quality = np.full(len(rows), round(survey.slip_quality))
-    return np.column_stack((rows, np.minimum(relative, MAX_RELATIVE_DEPTH), quality)).astype(
-        np.int32
-    )
+    return np.column_stack((rows, relative, quality)).astype(np.int32)
 
 
 def pixels(rows: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -256,6 +263,9 @@ def column(rows: NDArray[np.int32], feature: str) -> NDArray[np.int32]:
 class DenseNetwork:
     """A network of dense layers: relu between them, softmax at the end; for `SmallModel`.
 
+    It sees the `INPUTS` as an image shows them (`pixels`), so that the network that
+    sees images can have it as a part (`networks.set_small_model`).
+
     Parameters
     ----------
     weights : sequence of float32 arrays
@@ -272,8 +282,8 @@ class DenseNetwork:
 
     Notes
     -----
-    Integers become float32 as they are: scaling is in the first layer. What is
-    said of a row depends on that row only.
+    Pixels become float32 as they are: scaling is in the first layer. What is said
+    of a row depends on that row only.
     """
 
     def __init__(self, weights: Sequence[NDArray[np.float32]]) -> None:
@@ -292,7 +302,7 @@ class DenseNetwork:
 
     def logits(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         """What comes before the softmax, float32 [n, k]."""
-        values = rows.astype(np.float32)
+        values = pixels(rows).astype(np.float32)
         for i, (panels, bias) in enumerate(self._layers, 1):
             out = np.empty((len(rows), len(bias)), np.float32)
             dense(values, panels, bias, i < len(self._layers), out)

@@ -411,3 +411,21 @@ class PackedStore:
         for first in range(0, len(images), size):
             numbers = images[first : first + size]
             yield self.gather(numbers), numbers
+
+
+def split_images(store: PackedStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the images that train, and of those that validate.
+
+    Runs say which; of those that do not, if no run validates, the last tenth
+    of each does: a stretch of the genome of its own.
+    """
+    numbers = np.arange(len(store))
+    splits = np.array([run.split for run in store.runs], dtype=object)[store.run]
+    validate = splits == "validation"
+    if not validate.any():
+        for index, run in enumerate(store.runs):
+            own = numbers[store.run == index]
+            if run.split == "" and len(own):
+                border = own[len(own) * 9 // 10 :]
+                validate[border] = True
+    return numbers[~validate], numbers[validate]

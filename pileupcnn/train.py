@@ -22,12 +22,12 @@ from pileupcnn.calibration import Scaling, fit_scaling
 from pileupcnn.checkpoints import damaged, read_state, write_state
 from pileupcnn.errors import InputError, OptionError
 from pileupcnn.figures import calibrated, figures_of, sentence
-from pileupcnn.model import CLASSES, Bundle, load_bundle, save_bundle
+from pileupcnn.model import CLASSES, Bundle, load_bundle, restore_folder, save_bundle
 from pileupcnn.onnx_export import to_onnx
 from pileupcnn.runners import ahead
 from pileupcnn.settings_json import settings_to_json
-from pileupcnn.small_model import DenseNetwork
-from pileupcnn.store import PackedStore
+from pileupcnn.small_model import WIDTHS, DenseNetwork
+from pileupcnn.store import PackedStore, split_images
 from pileupcnn.train_small import (
     Described,
     SmallFitSettings,
@@ -91,24 +91,6 @@ class _Progress:
     best_loss: float = float("inf")
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
-
-
-def split_images(store: PackedStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers of the images that train, and of those that validate.
-
-    Runs say which; of those that do not, if no run validates, the last tenth
-    of each does: a stretch of the genome of its own.
-    """
-    numbers = np.arange(len(store))
-    splits = np.array([run.split for run in store.runs], dtype=object)[store.run]
-    validate = splits == "validation"
-    if not validate.any():
-        for index, run in enumerate(store.runs):
-            own = numbers[store.run == index]
-            if run.split == "" and len(own):
-                border = own[len(own) * 9 // 10 :]
-                validate[border] = True
-    return numbers[~validate], numbers[validate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +176,11 @@ def fit(
     networks.start_keras(device, threads)
     output = Path(output)
     checkpoint, bundle = output / "checkpoint.npz", output / "bundle"
+    restore_folder(bundle)
     signature = _signature(store, dataclasses.asdict(settings), init.sha256 if init else None)
     # what does not go is found before the small model takes its time
     state = read_state(checkpoint, signature) if checkpoint.exists() else None
-    network = _network(store, settings, init)
+    network = _network(data, settings, init)
     augment = Augmenter(settings.augmentation, store.spec, store.settings.candidates)
     small, plain = None, np.zeros(len(data.training), bool)
     if data.described is not None:
@@ -214,7 +197,7 @@ def fit(
         loss = trainer.run_epoch(progress.epoch)
         progress.epoch += 1
         with trainer.averaged():
-            logits = trainer.logits(data.validation)
+            logits = trainer.logits()
             label = store.label[data.validation]
             figures = figures_of(logits, label, store.type[data.validation])
             progress.history.append({"epoch": progress.epoch, "training_loss": loss, **figures})
@@ -230,7 +213,7 @@ def fit(
                     weights=trainer.network.get_weights(),
                     onnx=to_onnx(trainer.network),
                     training=_describe(data, settings, progress)
-                    | calibrated(scaling, logits, label),
+                    | calibrated(scaling, label, logits),
                 )
         trainer.save(checkpoint, signature, progress)
     if not bundle.exists():
@@ -243,23 +226,27 @@ def fit(
     return bundle
 
 
-def _network(store: PackedStore, settings: FitSettings, init: Bundle | None) -> keras.Model:
+def _network(data: _Data, settings: FitSettings, init: Bundle | None) -> keras.Model:
     """The network to be trained, with starting weights that follow from the seed."""
     import keras
 
     keras.utils.set_random_seed(settings.seed)
-    if init is not None:
-        return init.network()
-    spec = store.spec
-    return networks.build(
-        settings.architecture, spec.shape, len(CLASSES), numbers=spec.numbers_layer
-    )
+    spec = data.store.spec
+    if init is None:
+        return networks.build(
+            settings.architecture, spec.shape, len(CLASSES), numbers=spec.numbers_layer
+        )
+    network = init.network()
+    if spec.numbers_layer is not None and data.described is not None:
+        # it gets the one that is trained with it
+        networks.set_small_model(network, None)
+    return network
 
 
 def _small_network(path: Path, data: _Data, settings: SmallFitSettings) -> DenseNetwork:
     """The small model's network: as an earlier start left it, or trained."""
     assert data.described is not None
-    signature = _signature(data.store, dataclasses.asdict(settings))
+    signature = _signature(data.store, dataclasses.asdict(settings), WIDTHS)
     if path.exists():
         # of other options or data, or damaged, it is made anew
         with suppress(InputError, OptionError, ValueError):
@@ -271,32 +258,51 @@ def _small_network(path: Path, data: _Data, settings: SmallFitSettings) -> Dense
 
 
 def _add_small_model(path: Path, small: DenseNetwork, data: _Data, settings: FitSettings) -> None:
-    """Give a bundle its small model."""
+    """Give a bundle its small model, to be asked before the network, and within that.
+
+    The network has learned from the same numbers, but is not wrong in the same
+    places (docs/model.md); held-out images decide how much either counts.
+    """
     assert data.described is not None
     bundle = load_bundle(path)
     if bundle.small_model is not None:
         return
-    network = bundle.network()
-    batches = data.store.batches(data.validation, settings.batch_size)
-    found = np.concatenate([network.predict_on_batch(batch).argmax(axis=1) for batch, _ in batches])
     learned, held_out = data.described
-    small_model, figures = believe(small, learned.features, held_out, found)
+    network = bundle.network()
+    found: NDArray[np.floating] = _logits(networks.until_logits(network), data, settings.batch_size)
+    together: dict[str, Any] = {}
+    if data.store.spec.numbers_layer is not None:
+        sources = found, small.logits(held_out.features)
+        scaling = fit_scaling(held_out.label, *sources)
+        networks.set_small_model(network, small.weights)
+        networks.scale_logits(network, scaling)
+        together = calibrated(scaling, held_out.label, *sources)
+        found = scaling.apply(*sources)
+    kind = data.store.type[data.validation]
+    small_model, figures = believe(small, learned.features, held_out, found.argmax(axis=1))
     tqdm.write(
         f"small model: sure of {figures['sure']:.1%} of the validation images, wrong there "
         f"{figures['wrong_where_sure']} times (the network {figures['network_wrong_there']})",
         file=sys.stderr,
     )
-    assert bundle.onnx is not None
     save_bundle(
         path,
         name=bundle.name,
         architecture=bundle.architecture,
         settings=bundle.settings,
-        weights=bundle.weights,
-        onnx=bundle.onnx,
-        training=bundle.training | {"small_model": figures},
+        weights=network.get_weights(),
+        onnx=to_onnx(network),
+        training=bundle.training
+        | together
+        | {"small_model": figures, "validation": figures_of(found, held_out.label, kind)},
         small_model=small_model,
     )
+
+
+def _logits(model: keras.Model, data: _Data, batch_size: int) -> NDArray[np.float32]:
+    """What a network without softmax says of the images that validate; float32 [n, classes]."""
+    batches = data.store.batches(data.validation, batch_size)
+    return np.concatenate([model.predict_on_batch(batch) for batch, _ in batches])
 
 
 def _check_classes(data: _Data) -> None:
@@ -362,7 +368,8 @@ class _Trainer:
     ) -> None:
         import keras
 
-        self._store, self._images, self._settings = data.store, data.training, settings
+        self._data, self._store, self._images = data, data.store, data.training
+        self._settings = settings
         self.network, self._augment = network, augment
         weight = data.weight
         # how often each is shown in an epoch, and how much it then counts: 1 in the mean
@@ -382,8 +389,7 @@ class _Trainer:
         )
         self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         # the loss is computed from logits, which is exact where a softmax has saturated
-        logits = self.network.get_layer(networks.LOGITS).output
-        self._model = keras.Model(self.network.input, logits)
+        self._model = networks.until_logits(self.network)
         self._model.compile(
             self._optimizer,
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -431,19 +437,17 @@ class _Trainer:
             self._augment(images, self._store.length[numbers], self._store.type[numbers], rng)
             yield images, numbers
 
-    def logits(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What the network says of images of the store, by number; float32 [n, classes]."""
-        batches = self._store.batches(images, self._settings.batch_size)
-        return np.concatenate([self._model.predict_on_batch(batch) for batch, _ in batches])
+    def logits(self) -> NDArray[np.float32]:
+        """What the network says of the images that validate; float32 [n, classes]."""
+        return _logits(self._model, self._data, self._settings.batch_size)
 
     def calibrate(self, logits: NDArray[np.float32], label: NDArray[np.int8]) -> Scaling:
         """Scale the network's logits so that these, of held-out images, are calibrated.
 
         To be called within `averaged`, which takes it back.
         """
-        scaling = fit_scaling(logits, label)
-        layer = self.network.get_layer("logits")
-        layer.set_weights(scaling.fold(*layer.get_weights()))
+        scaling = fit_scaling(label, logits)
+        networks.scale_logits(self.network, scaling)
         return scaling
 
     @contextmanager

@@ -12,11 +12,13 @@ from tqdm import tqdm
 from pileupcnn.calibration import fit_scaling
 from pileupcnn.small_model import (
     INPUTS,
+    WIDTHS,
     DenseNetwork,
     SmallModel,
     SmallModelSettings,
     column,
     is_sure,
+    pixels,
     quality,
 )
 
@@ -40,8 +42,6 @@ class SmallFitSettings:
 
     Attributes
     ----------
-    widths : tuple of int
-        Of the layers before the last.
     epochs, batch_size : int
     learning_rate : float
         At the start, for AdamW; falls to 0 along half a cosine.
@@ -49,7 +49,6 @@ class SmallFitSettings:
     seed : int
     """
 
-    widths: tuple[int, ...] = (64, 64)
     epochs: int = 30
     batch_size: int = 512
     learning_rate: float = 2e-3
@@ -94,7 +93,7 @@ def fit_dense_network(
     """
     kernels = _train(training, weight, settings, classes)
     logits = DenseNetwork(kernels).logits(held_out.features)
-    scaling = fit_scaling(logits, held_out.label.astype(np.int64))
+    scaling = fit_scaling(held_out.label, logits)
     kernels[-2:] = scaling.fold(kernels[-2], kernels[-1])
     return DenseNetwork(kernels)
 
@@ -180,11 +179,12 @@ def _train(
     """Kernels and biases, the scaling of the features in the first."""
     import keras
 
-    mean = data.features.mean(axis=0)
-    deviation = np.maximum(data.features.std(axis=0), 1.0)
-    scaled = ((data.features - mean) / deviation).astype(np.float32)
+    shown = pixels(data.features)
+    mean = shown.mean(axis=0)
+    deviation = np.maximum(shown.std(axis=0), 1.0)
+    scaled = ((shown - mean) / deviation).astype(np.float32)
     keras.utils.set_random_seed(settings.seed)
-    layers = [keras.layers.Dense(width, activation="relu") for width in settings.widths]
+    layers = [keras.layers.Dense(width, activation="relu") for width in WIDTHS]
     model = keras.Sequential(
         [keras.Input((len(INPUTS),)), *layers, keras.layers.Dense(classes)], name="small"
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pileupcnn import networks
+from pileupcnn.calibration import Scaling
 from pileupcnn.errors import ModelError, OptionError
+from pileupcnn.small_model import INPUTS, WIDTHS, DenseNetwork, pixels
 
 SHAPE = (16, 21, 7)
 
@@ -89,6 +94,47 @@ def test_numbers_are_read_off_one_channel_of_the_first_row(name: str) -> None:
     images = np.random.default_rng(1).integers(0, 256, (4, 12, 31, 3), np.uint8)
     found = keras.Model(network.input, network.get_layer("numbers").output)(images)
     np.testing.assert_array_equal(np.asarray(found)[:, 0, 0], images[:, 0, :, 1])
+
+
+def dense_network() -> DenseNetwork:
+    rng = np.random.default_rng(4)
+    widths = (len(INPUTS), *WIDTHS, 3)
+    arrays: list[NDArray[np.float32]] = []
+    for inner, outer in itertools.pairwise(widths):
+        arrays += [
+            rng.normal(0, 0.1 / inner**0.5, (inner, outer)).astype(np.float32),
+            rng.normal(0, 0.1, outer).astype(np.float32),
+        ]
+    return DenseNetwork(arrays)
+
+
+@pytest.mark.parametrize("name", sorted(networks.ARCHITECTURES))
+def test_a_small_model_within_a_network(name: str) -> None:
+    """Its logits come to the last layer, and training leaves it as it is."""
+    import keras
+
+    network, small = networks.build(name, (12, 101, 3), numbers=1), dense_network()
+    known = keras.Model(network.input, network.get_layer("small").output)
+    logits = networks.until_logits(network)
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (32, 12, 101, 3), np.uint8)
+    rows = rng.integers(0, 50, (32, len(INPUTS)), np.int32)
+    images[:, 0, :, 1] = 0
+    images[:, 0, : len(INPUTS), 1] = pixels(rows)
+    alone = np.asarray(logits(images))
+    assert not np.asarray(known(images)).any()
+    networks.set_small_model(network, small.weights)
+    theirs = small.logits(rows)
+    np.testing.assert_allclose(known(images), theirs, atol=1e-4)
+    networks.scale_logits(network, Scaling((0.7, 0.4), (0.0, 1.0, -1.0)))
+    wanted = 0.7 * alone + 0.4 * theirs + [0, 1, -1]
+    np.testing.assert_allclose(logits(images), wanted, atol=1e-4)
+    network.compile("sgd", "sparse_categorical_crossentropy")
+    network.train_on_batch(images, np.arange(32) % 3)
+    np.testing.assert_allclose(known(images), theirs, atol=1e-4)
+    assert not np.allclose(logits(images), wanted, atol=1e-4)
+    networks.set_small_model(network, None)
+    assert not np.asarray(known(images)).any()
 
 
 def test_what_is_made_of_numbers_depends_on_that_row_only() -> None:

@@ -148,7 +148,14 @@ def test_inputs_are_features_and_the_sample(testdata: Path) -> None:
     assert rows.shape[1] == len(INPUTS)
     np.testing.assert_array_equal(rows[:, :-2], features(*described))
     depth = rows[:, FEATURES.index("total_depth")]
-    np.testing.assert_array_equal(rows[:, -2], [round(100 * d / 25) for d in depth.tolist()])
+    shown = {d: rows[i, -2] for i, d in enumerate(depth.tolist())}
+    assert all(shown[d] == round(100 * d / 25) for d in shown if d <= 25)
+    assert all(100 <= shown[d] <= min(round(100 * d / 25), 200) for d in shown if d > 25)
+    assert np.array_equal(np.argsort(depth, kind="stable"), np.lexsort((depth, rows[:, -2])))
+    shallower = small_model_inputs(*described, Survey(depth=depth.max() / 1.35, slip_rate=0.01))
+    assert shallower[:, -2].max() == 115
+    copied = small_model_inputs(*described, Survey(depth=depth.max() / 1.8, slip_rate=0.01))
+    assert copied[:, -2].max() == 180
     assert (rows[:, -1] == 20).all()
     unusual = small_model_inputs(*described, Survey(depth=0.0, slip_rate=1.0))
     assert (unusual[:, -2:] == (100, 0)).all()
@@ -455,7 +462,7 @@ def weights(*widths: int) -> list[NDArray[np.float32]]:
 def test_dense_network_computes_what_it_says(widths: tuple[int, ...]) -> None:
     arrays = weights(*widths)
     rows = np.random.default_rng(1).integers(0, 100, (300, len(INPUTS)), np.int32)
-    values = rows.astype(np.float64)
+    values = pixels(rows).astype(np.float64)
     for i in range(0, len(arrays), 2):
         values = values @ arrays[i].astype(np.float64) + arrays[i + 1]
         if i + 2 < len(arrays):
@@ -464,6 +471,15 @@ def test_dense_network_computes_what_it_says(widths: tuple[int, ...]) -> None:
     found = DenseNetwork(arrays)(rows)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), atol=2e-4)
+
+
+def test_dense_network_sees_what_an_image_shows() -> None:
+    """Of 10 and of 300 times as many reads: `pixels` ends at a hundred."""
+    rows = np.zeros((2, len(INPUTS)), np.int32)
+    for name, count in {"total_depth": 200, "num_reads_supports_ref": 120}.items():
+        rows[:, INPUTS.index(name)] = [10 * count, 300 * count]
+    shallow, deep = DenseNetwork(weights(32, 3)).logits(rows)
+    assert np.array_equal(shallow, deep)
 
 
 def test_dense_network_says_the_same_of_a_row_among_any_others() -> None:

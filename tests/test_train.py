@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 
 from pileupcnn import networks
 from pileupcnn import train as training
@@ -25,11 +26,19 @@ from pileupcnn.cli.train import train as command
 from pileupcnn.datasets import TrainingRun, draw_store, read_runs
 from pileupcnn.errors import InputError, OptionError
 from pileupcnn.examples import ExampleSettings
-from pileupcnn.model import load_bundle
-from pileupcnn.pileup import OWN_CHANNELS, PileupSpec
-from pileupcnn.small_model import INPUTS
-from pileupcnn.store import PackedStore, RunWriter, StoredRun, pack, write_index
-from pileupcnn.train import FitSettings, fit, split_images
+from pileupcnn.figures import figures_of
+from pileupcnn.model import Bundle, load_bundle
+from pileupcnn.pileup import OWN_CHANNELS, Channel, PileupSpec, number_pixels
+from pileupcnn.small_model import INPUTS, DenseNetwork, pixels
+from pileupcnn.store import (
+    PackedStore,
+    RunWriter,
+    StoredRun,
+    pack,
+    split_images,
+    write_index,
+)
+from pileupcnn.train import FitSettings, fit
 from pileupcnn.train_small import SmallFitSettings
 
 SETTINGS = ExampleSettings(pileup=PileupSpec(height=40, width=21))
@@ -196,18 +205,23 @@ def make_store(
     labels: tuple[int, ...] = (0, 1, 2),
     *,
     with_features: bool = False,
+    settings: ExampleSettings = SETTINGS,
 ) -> PackedStore:
     """Images whose brightness is their label, in two runs."""
+    spec = settings.pileup
     for name, seed in (("one", 1), ("two", 2)):
         rng = np.random.default_rng(seed)
         label = rng.choice(np.array(labels, np.int8), n)
-        images = rng.integers(0, 60, (n, *SPEC.shape), dtype=np.uint8)
+        images = rng.integers(0, 60, (n, *spec.shape), dtype=np.uint8)
         images += (label * 80).astype(np.uint8)[:, None, None, None]
-        for image, rows in zip(images, rng.integers(8, SPEC.height, n), strict=True):
+        for image, rows in zip(images, rng.integers(8, spec.height, n), strict=True):
             image[rows:] = 0
-        with RunWriter(path, name, SETTINGS, ["chr1"], f"{name}.bam") as writer:
-            features = rng.integers(0, 5, (n, len(INPUTS)), np.int32)
-            features += 20 * label[:, None]
+        features = rng.integers(0, 5, (n, len(INPUTS)), np.int32)
+        features += 20 * label[:, None]
+        for shown in number_pixels(images, spec):
+            shown[:] = 0
+            shown[:, :, : len(INPUTS)] = pixels(features)[:, None]
+        with RunWriter(path, name, settings, ["chr1"], f"{name}.bam") as writer:
             writer.add(
                 pack(
                     images,
@@ -259,7 +273,7 @@ class TestFit:
         probabilities = bundle.network().predict_on_batch(images)
         likelihood = probabilities[np.arange(200), held_out]
         assert -np.log(likelihood).mean() <= history[-1]["loss"] + 1e-6
-        assert bundle.training["calibration"]["slope"] > 0
+        assert bundle.training["calibration"]["slopes"][0] > 0
 
     def test_a_killed_training_resumes_exactly(
         self, store: PackedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -378,7 +392,7 @@ class TestFit:
         self, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store = make_store(tmp_path / "store", with_features=True)
-        small = SmallFitSettings(widths=(8,), epochs=2)
+        small = SmallFitSettings(epochs=2)
         settings = dataclasses.replace(FIT, small_model=small, plain_share=0.5)
         straight = load_bundle(fit(store, tmp_path / "straight", settings))
         assert straight.small_model is not None
@@ -396,17 +410,68 @@ class TestFit:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store = make_store(tmp_path / "store", with_features=True)
-        small = SmallFitSettings(widths=(8,), epochs=1)
+        small = SmallFitSettings(epochs=1)
         settings = dataclasses.replace(FIT, epochs=1, small_model=small)
         fit(store, tmp_path / "out", settings)
         (tmp_path / "out" / "checkpoint.npz").unlink()
         monkeypatch.setattr(training, "fit_dense_network", _interrupt)
-        # another rate of the network's leaves it, other widths do not
+        # another rate of the network's leaves it, more of its epochs do not
         fit(store, tmp_path / "out", dataclasses.replace(settings, learning_rate=0.01))
         (tmp_path / "out" / "checkpoint.npz").unlink()
-        other = dataclasses.replace(settings, small_model=SmallFitSettings(widths=(4,), epochs=1))
+        other = dataclasses.replace(settings, small_model=SmallFitSettings(epochs=2))
         with pytest.raises(KeyboardInterrupt):
             fit(store, tmp_path / "out", other)
+
+    def test_the_network_has_the_small_model_in_it(self, tmp_path: Path) -> None:
+        import keras
+
+        channels = (*SPEC.channels, Channel.NUMBERS)
+        spec = PileupSpec(height=30, width=75, channels=channels)
+        store = make_store(
+            tmp_path / "store", with_features=True, settings=ExampleSettings(pileup=spec)
+        )
+        settings = dataclasses.replace(
+            FIT, augmentation=Augmentation(thin_reads=0.5), small_model=SmallFitSettings(epochs=2)
+        )
+        bundle = load_bundle(fit(store, tmp_path / "out", settings))
+        assert bundle.small_model is not None
+        small = bundle.small_model.predict
+        assert isinstance(small, DenseNetwork)
+        images = np.arange(50)
+        shown = store.gather(images)
+
+        def within(bundle: Bundle) -> NDArray[np.float32]:
+            network = bundle.network()
+            part = keras.Model(network.input, network.get_layer("small").output)
+            return np.asarray(part(shown))
+
+        features = store.features(images)
+        assert features is not None
+        np.testing.assert_allclose(within(bundle), small.logits(features), atol=1e-3)
+        scaling = bundle.training["calibration"]
+        assert len(scaling["slopes"]) == 2
+        assert f"{scaling['slopes'][1]:.2f} to {scaling['slopes'][0]:.2f}; with" in bundle.card()
+        kernel = bundle.network().get_layer("logits").get_weights()[0]
+        np.testing.assert_allclose(kernel[-3:], np.eye(3) * scaling["slopes"][1], atol=1e-6)
+        # of the images that validate: what is described is what the whole network says
+        held_out = split_images(store)[1]
+        network = bundle.network()
+        logits = keras.Model(network.input, network.get_layer("logits").output)
+        found = figures_of(
+            np.asarray(logits(store.gather(held_out))),
+            store.label[held_out],
+            store.type[held_out],
+        )
+        assert bundle.training["validation"]["errors"] == found["errors"]
+        assert bundle.training["validation"]["loss"] == pytest.approx(found["loss"], rel=1e-3)
+        # a network that is trained on gets the small model that is trained with it
+        other = dataclasses.replace(settings, small_model=SmallFitSettings(epochs=1))
+        tuned = load_bundle(fit(store, tmp_path / "tuned", other, init=bundle))
+        assert tuned.small_model is not None
+        assert isinstance(tuned.small_model.predict, DenseNetwork)
+        theirs = tuned.small_model.predict.logits(features)
+        np.testing.assert_allclose(within(tuned), theirs, atol=1e-3)
+        assert not np.allclose(theirs, small.logits(features), atol=1e-3)
 
     def test_no_weight_is_named(self, tmp_path: Path) -> None:
         make_store(tmp_path, 20)

@@ -40,7 +40,7 @@ def sites(n: int, seed: int) -> Described:
     return Described(features, label.astype(np.int8))
 
 
-FIT = SmallFitSettings(widths=(16,), epochs=6, batch_size=64)
+FIT = SmallFitSettings(epochs=6, batch_size=64)
 
 
 @pytest.fixture(scope="module")

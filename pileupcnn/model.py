@@ -274,7 +274,7 @@ def save_bundle(
 
 def replace_folder(made: Path, path: Path) -> None:
     """Put a new folder under its name; an older one goes when the new one is in place."""
-    old = path.with_name(f".{path.name}-old")
+    old = _replaced(path)
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
         os.replace(path, old)
@@ -282,9 +282,14 @@ def replace_folder(made: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _replaced(path: Path) -> Path:
+    """Where a folder is while another takes its place."""
+    return path.with_name(f".{path.name}-old")
+
+
 def restore_folder(path: Path) -> None:
     """Put a folder back under its name whose replacement was cut short."""
-    old = path.with_name(f".{path.name}-old")
+    old = _replaced(path)
     if old.exists() and not path.exists():
         os.replace(old, path)
 

@@ -72,9 +72,9 @@ MAX_PROBABILITY = 1 - 1e-7
 RELATIVE_DEPTHS = (0, 100, 135, 160, 200), (0, 100, 115, 160, 200)
 """Depths in percent of the usual one, and as what they are shown; what is between, between.
 
-A site that is a third deeper than usual is mostly a whim of coverage, which in real reads is less
-even than in simulated ones, while donors to train on have more copies that the reference lacks than
-people have. From 200 on deeper sites look the same."""
+Deep donors to train on have one to three copies that the reference lacks in a megabase or less, so
+networks distrust heterozygous sites that are a third deeper than usual by chance. From 200 on
+deeper sites look the same."""
 
 COUNTS = (
     "num_reads_supports_ref",

@@ -368,8 +368,7 @@ class _Trainer:
     ) -> None:
         import keras
 
-        self._data, self._store, self._images = data, data.store, data.training
-        self._settings = settings
+        self._data, self._settings = data, settings
         self.network, self._augment = network, augment
         weight = data.weight
         # how often each is shown in an epoch, and how much it then counts: 1 in the mean
@@ -410,10 +409,10 @@ class _Trainer:
         rng = np.random.default_rng([self._settings.seed, epoch])
         size = self._settings.batch_size
         repeats = np.floor(self._shown + rng.random(len(self._shown))).astype(np.int64)
-        order = np.repeat(self._images, repeats)
+        order = np.repeat(self._data.training, repeats)
         rng.shuffle(order)
         # every epoch has the same number of full batches, which the schedule counts on
-        order = np.resize(order if len(order) else self._images, self._steps * size)
+        order = np.resize(order if len(order) else self._data.training, self._steps * size)
         total = 0.0
         for images, numbers in tqdm(
             ahead(self._changed(order, rng)),
@@ -424,7 +423,7 @@ class _Trainer:
         ):
             total += float(
                 self._model.train_on_batch(
-                    images, self._store.label[numbers], sample_weight=self._counts[numbers]
+                    images, self._data.store.label[numbers], sample_weight=self._counts[numbers]
                 )
             )
         return total / self._steps
@@ -433,8 +432,10 @@ class _Trainer:
         self, order: NDArray[np.int64], rng: np.random.Generator
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
         """Batches of training images, changed, with their numbers."""
-        for images, numbers in self._store.batches(order, self._settings.batch_size):
-            self._augment(images, self._store.length[numbers], self._store.type[numbers], rng)
+        for images, numbers in self._data.store.batches(order, self._settings.batch_size):
+            self._augment(
+                images, self._data.store.length[numbers], self._data.store.type[numbers], rng
+            )
             yield images, numbers
 
     def logits(self) -> NDArray[np.float32]:

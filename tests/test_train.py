@@ -455,8 +455,7 @@ class TestFit:
         np.testing.assert_allclose(kernel[-3:], np.eye(3) * scaling["slopes"][1], atol=1e-6)
         # of the images that validate: what is described is what the whole network says
         held_out = split_images(store)[1]
-        network = bundle.network()
-        logits = keras.Model(network.input, network.get_layer("logits").output)
+        logits = networks.until_logits(bundle.network())
         found = figures_of(
             np.asarray(logits(store.gather(held_out))),
             store.label[held_out],

@@ -21,15 +21,6 @@ cdef int _LOW = QUALITY_GROUPS[0], _HIGH = QUALITY_GROUPS[1]
 
 cdef int _TRIES = 8  # draws of a quality until one is kept
 
-# After a homopolymer a cluster's molecules are out of step, which spoils one base and leaves the
-# next alone. A fifth of the bases are hard: they get the lowest of three qualities, and err so many
-# times as often, all reads alike; the others make up for it.
-cdef int _HARD = 51  # of 255
-cdef double _HARD_ERRORS = 2.5, _OTHER_ERRORS = 0.5
-
-# share of systematic errors that come with a low quality
-cdef double _HOT_LOW = 0.75
-
 # what Illumina's reads show past the end of a short fragment
 cdef bytes _READ_1 = b"AGATCGGAAGAGCACACGTCTGAACTCCAGTCAC"
 cdef bytes _READ_2 = b"AGATCGGAAGAGCGTCGTGTAGGGAAAGAGTGTA"
@@ -86,6 +77,8 @@ cdef class Sequencer:
     cdef bint chain
     cdef int scores_in_use, low, bins, quality_bins, classes
     cdef double insertion, deletion
+    cdef int hard, hard_draws
+    cdef double hard_errors, other_errors, spared, low_share, hairpin, hairpin_span
     cdef const uint8_t[::1] qualities
     cdef const float[:, :, ::1] class_chance, first, rate, factor, accepted
     cdef const float[:, :, :, :, ::1] following, after
@@ -116,6 +109,11 @@ cdef class Sequencer:
         self.bins = tables.rate.shape[1]
         self.after_factor = tables.after_factor
         self.insertion, self.deletion = tables.insertion, tables.deletion
+        spoilage = tables.spoilage
+        self.hard, self.hard_draws = round(255 * spoilage.hard), spoilage.hard_draws
+        self.hard_errors, self.other_errors = spoilage.hard_errors, spoilage.other_errors
+        self.spared, self.low_share = spoilage.spared, spoilage.low
+        self.hairpin, self.hairpin_span = spoilage.hairpin, spoilage.hairpin_span
 
     def take(self, template):
         """Look at a `pileupcnn.simulate.reads.Template`."""
@@ -239,11 +237,11 @@ cdef class Sequencer:
             other = self._base(p - 2 * step, strand)
             one = self._base(p - step, strand)
         if head or tail:
-            # half of what is foreign is the other strand near by, as of a hairpin
+            # the other strand near by, as of a hairpin, or anything
             origin = mixed(self.seed ^ mixed(molecule + 1) ^ (<uint64_t>number << 40))
             u = uniform(&origin)
-            if uniform(&origin) < 0.5:
-                away = <int64_t>(p + (u - 0.5) * 1_000)
+            if uniform(&origin) < self.hairpin:
+                away = <int64_t>(p + (u - 0.5) * self.hairpin_span)
                 away_step = -step
             else:
                 away = <int64_t>(u * size)
@@ -293,7 +291,7 @@ cdef class Sequencer:
             place = 0
             if own and at >= 0 and cycle >= self.distance[strand, at] + self.least_run:
                 place = self.state[strand, at]
-            hard = place and self.prone[strand, at] < _HARD
+            hard = place and self.prone[strand, at] < self.hard
             if self.chain:
                 for tries in range(_TRIES):
                     score = self._next_score(number, cls, cycle, place, previous, uniform(&state))
@@ -318,7 +316,7 @@ cdef class Sequencer:
             if one < 4 and other < 4:
                 chance *= self.factor[group, 4 * other + one, code]
             if place:
-                chance *= _HARD_ERRORS if hard else _OTHER_ERRORS
+                chance *= self.hard_errors if hard else self.other_errors
             read = code
             u = uniform(&state)
             if u < chance and hard:
@@ -333,7 +331,7 @@ cdef class Sequencer:
                 uniform(&state) * 255 < self.hot[strand, at]
             ):
                 read = (code + 1 + <int>(mixed(at) % 3)) & 3
-                if self.chain and byte >= _LOW and uniform(&state) < _HOT_LOW:
+                if self.chain and byte >= _LOW and uniform(&state) < self.low_share:
                     self.score[cycle] = self.qualities[self.low]
             self.read[cycle] = _LETTERS[read]
             other, one = one, code
@@ -345,9 +343,9 @@ cdef class Sequencer:
     ) noexcept nogil:
         """The quality of a base after a homopolymer, by whether it is a hard one."""
         cdef int draw, again
-        if not hard and uniform(state) < 0.25:
+        if not hard and uniform(state) < 1 - self.spared:
             return score
-        for draw in range(2 if hard else 1):
+        for draw in range(self.hard_draws if hard else 1):
             again = self._next_score(number, cls, cycle, place, previous, uniform(state))
             score = min(score, again) if hard else max(score, again)
         return score

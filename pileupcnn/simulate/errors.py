@@ -94,6 +94,42 @@ PCR = Stutter(
 
 
 @dataclass(frozen=True, slots=True)
+class Spoilage:
+    """What a profile does not count, set by eye against NovaSeq reads where nothing varies.
+
+    After a homopolymer a cluster's molecules are out of step, which spoils one
+    base and leaves the next alone: some bases are hard, and the others make up
+    for them. All reads of a strand read the same wrong base there.
+
+    Attributes
+    ----------
+    hard : float
+        Share of the bases after a homopolymer that are hard.
+    hard_errors, other_errors : float
+        Factors on the rate of errors of hard bases, and of the others.
+    hard_draws : int
+        A hard base has the lowest of so many more draws of its quality.
+    spared : float
+        Share of the others that have the higher of two draws.
+    low : float
+        Share of systematic errors that come with a low quality.
+    hairpin : float
+        Share of foreign ends that are the other strand near by, the others from anywhere.
+    hairpin_span : float
+        Width of the stretch around a read, in bp, that a hairpin's end comes from.
+    """
+
+    hard: float = 0.2
+    hard_errors: float = 2.5
+    other_errors: float = 0.5
+    hard_draws: int = 2
+    spared: float = 0.75
+    low: float = 0.75
+    hairpin: float = 0.5
+    hairpin_span: float = 1_000.0
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorTables:
     """What `pileupcnn.kernels.sequencer.Sequencer` draws from. K qualities, B bins.
 
@@ -123,6 +159,7 @@ class ErrorTables:
         Per base, anywhere.
     slips : float32 [4, UNITS, 2 MAX_UNITS]
         Chance of each change of a repeat, none left out; not cumulative.
+    spoilage : Spoilage
     """
 
     qualities: NDArray[np.uint8] | None
@@ -138,6 +175,7 @@ class ErrorTables:
     insertion: float
     deletion: float
     slips: Table
+    spoilage: Spoilage = Spoilage()
 
     def slippage(self, repeats: Repeats) -> Table:
         """Cumulative chance of each change of repeats, then of none, [n, 2 MAX_UNITS + 1]."""

@@ -47,7 +47,7 @@ class Template:
         Share, in 255ths, of each strand's reads with the same error.
     prone : uint8 [2, length]
         Which bases are hard after a homopolymer, by strand, and what is read
-        there instead; see `pileupcnn.kernels.sequencer`.
+        there instead; see `pileupcnn.simulate.errors.Spoilage`.
     """
 
     sequence: NDArray[np.uint8]

@@ -80,7 +80,8 @@ def fit_scaling(
     slope of a source for all classes. Temperature scaling (Guo et al. 2017, "On
     calibration of modern neural networks") is the case of one source without
     offsets; several make a logarithmic opinion pool. A source that would count
-    against what it says is left out: its slope is 0.
+    against what it says is left out: its slope is 0. Without any the offsets alone
+    give each class its share.
 
     Parameters
     ----------
@@ -93,11 +94,14 @@ def fit_scaling(
     while True:
         found = _likeliest(label, sources[kept])
         worst = int(np.argmin(found.slopes))
-        if len(kept) == 1 or found.slopes[worst] >= 0:
+        if found.slopes[worst] >= 0:
             break
         del kept[worst]
+        if not kept:
+            found = _likeliest(label, np.zeros_like(sources[:1]))
+            break
     slopes = np.zeros(len(sources))
-    slopes[kept] = found.slopes
+    slopes[kept] = found.slopes[: len(kept)]
     return Scaling((*slopes.tolist(),), found.offset)
 
 

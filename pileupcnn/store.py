@@ -54,7 +54,8 @@ from pileupcnn.settings_json import from_json, settings_from_json, settings_to_j
 from pileupcnn.small_model import INPUTS
 
 FORMAT = "pileupcnn-store"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+"""To be raised also when images or numbers of the same settings come to be drawn otherwise."""
 
 FEATURES_COLUMN = "features"
 """The column that only images drawn from reads have."""

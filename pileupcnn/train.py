@@ -177,7 +177,7 @@ def fit(
     output = Path(output)
     checkpoint, bundle = output / "checkpoint.npz", output / "bundle"
     restore_folder(bundle)
-    signature = _signature(store, dataclasses.asdict(settings), init.sha256 if init else None)
+    signature = _signature(store, dataclasses.asdict(settings), init.sha256 if init else None, name)
     # what does not go is found before the small model takes its time
     state = read_state(checkpoint, signature) if checkpoint.exists() else None
     network = _network(data, settings, init)
@@ -216,10 +216,15 @@ def fit(
                     | calibrated(scaling, label, logits),
                 )
         trainer.save(checkpoint, signature, progress)
-    if not bundle.exists():
+    if not progress.best_epoch:
         raise OptionError(
             f"{output}: no epoch gave a finite validation loss, so there is no model; remove "
             f"{checkpoint} and train with a smaller --learning-rate"
+        )
+    if not bundle.exists():
+        raise InputError(
+            f"{bundle}: is gone, and the training that wrote it is at its end; put it back, or "
+            f"remove {checkpoint} to train again"
         )
     if small is not None:
         _add_small_model(bundle, small, data, settings)

@@ -32,6 +32,9 @@ EXCESS = 5e-5
 """By so many errors per held-out image the small model may surpass the network, where it stands in
 for it: less would be decided by single images."""
 
+LEAST_IMAGES = 100
+"""So many held-out images show whether answers wrong once in a hundred may stand; fewer do not."""
+
 NEVER = 100.0
 """A limit that no answer reaches."""
 
@@ -163,12 +166,16 @@ def _limit(
     network: NDArray[np.int64],
     chosen: NDArray[np.bool_],
 ) -> float:
-    """The lowest quality from which on the small model errs hardly more often than the network."""
+    """The lowest quality from which on the small model errs hardly more often than the network.
+
+    None where too few images were held out to show it.
+    """
     phred = quality(probabilities)
     wrong = probabilities.argmax(axis=1) != label
     excess = wrong.astype(np.int64) - (network != label)
     for limit in LIMITS:
-        if excess[chosen & (phred >= limit)].sum() <= EXCESS * len(label):
+        answered = chosen & (phred >= limit)
+        if answered.sum() >= LEAST_IMAGES and excess[answered].sum() <= EXCESS * len(label):
             return float(limit)
     return NEVER
 

@@ -74,6 +74,15 @@ def test_a_source_does_not_count_against_what_it_says() -> None:
     assert against.slopes[1] == 0
 
 
+def test_what_counts_against_itself_is_left_out_even_alone() -> None:
+    _, label = draw(2_000, 11)
+    against = -np.eye(3)[label] + np.random.default_rng(12).normal(size=(2_000, 3))
+    scaling = fit_scaling(label, against)
+    assert scaling.slopes == (0,)
+    shares = softmax(scaling.apply(against)).mean(axis=0)
+    assert shares == pytest.approx(np.bincount(label) / 2_000, abs=1e-3)
+
+
 def test_perfect_separation_has_an_answer() -> None:
     logits = np.eye(3)[np.arange(300) % 3] * 5
     scaling = fit_scaling(np.arange(300) % 3, logits)

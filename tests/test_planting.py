@@ -36,6 +36,7 @@ from pileupcnn.simulate.planting import (
     planted_bases,
     read_variants,
 )
+from pileupcnn.simulate.population import PopulationSettings
 from pileupcnn.simulate.variants import DonorVariant, settle
 from pileupcnn.vcf import TruthReader
 
@@ -254,6 +255,40 @@ def test_nothing_is_planted_near_real_variants_or_edges(
             assert variant.start >= end + CLEARANCE or variant.end <= other.start - CLEARANCE
     kinds = Counter(variant.genotype[0] == variant.genotype[1] for variant in window.planted)
     assert min(kinds.values()) >= 5
+
+
+def test_what_the_truth_cannot_have_is_not_confident(tmp_path: Path) -> None:
+    """A SNP within a deletion, one without a genotype beside it, and one that is all right."""
+    rng = np.random.default_rng(3)
+    bases = "".join("ACGT"[i] for i in rng.integers(0, 4, 8_000))
+    bases = bases[:3_000] + "TACGTC" + bases[3_006:]
+    (tmp_path / "ref.fa").write_text(f">c\n{bases}\n")
+    pysam.faidx(str(tmp_path / "ref.fa"))
+    other = {base: "C" if base != "C" else "G" for base in "ACGT"}
+    lines = ["##fileformat=VCFv4.2", "##contig=<ID=c,length=8000>"]
+    lines += ['##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">']
+    lines += ["#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS"]
+    for start, length, genotype in ((3_000, 6, "0/1"), (3_003, 1, "0/1"), (3_020, 1, "./.")):
+        ref = bases[start : start + length]
+        alt = ref[0] if length > 1 else other[ref]
+        lines.append(f"c\t{start + 1}\t.\t{ref}\t{alt}\t.\t.\t.\tGT\t{genotype}")
+    ref = bases[6_000]
+    lines.append(f"c\t6001\t.\t{ref}\t{other[ref]}\t.\t.\t.\tGT\t0/1")
+    (tmp_path / "truth.vcf").write_text("\n".join(lines) + "\n")
+    pysam.tabix_index(str(tmp_path / "truth.vcf"), preset="vcf")
+    whole = Region("c", 0, 8_000)
+    with (
+        Reference(tmp_path / "ref.fa") as reference,
+        TruthReader(tmp_path / "truth.vcf.gz") as truth,
+    ):
+        none = PopulationSettings(snp_rate=0, indel_rate=0)
+        found = plant_window(whole, reference, truth, ConfidentRegions([whole]), none, rng)
+    assert [v.start for v in found.truth] == [3_000, 6_000]
+    edges = [(r.start, r.end) for r in found.confident]
+    assert edges == [
+        (EDGE, 3_003 - CLEARANCE),
+        (3_021 + CLEARANCE, 8_000 - EDGE),
+    ]
 
 
 def test_the_truth_undoes_the_changes(window: PlantedWindow, testdata: Path) -> None:

@@ -13,9 +13,12 @@ from pileupcnn.examples import ExampleSettings
 from pileupcnn.model import load_bundle, save_bundle
 from pileupcnn.small_model import INPUTS, SmallModel, SmallModelSettings, is_sure
 from pileupcnn.train_small import (
+    LEAST_IMAGES,
+    LIMITS,
     NEVER,
     Described,
     SmallFitSettings,
+    _limit,
     believe,
     fit_dense_network,
     plain_images,
@@ -110,6 +113,16 @@ def test_a_bundle_keeps_it(
     (path / "small_model.npz").write_bytes(b"other")
     with pytest.raises(ModelError, match="checksum"):
         load_bundle(path)
+
+
+def test_too_few_images_show_nothing() -> None:
+    sure = np.tile(np.array([[0.9999, 0.00005, 0.00005]], np.float32), (LEAST_IMAGES, 1))
+    label = np.zeros(LEAST_IMAGES, np.int8)
+    every = np.ones(LEAST_IMAGES, bool)
+    right = np.zeros(LEAST_IMAGES, np.int64)
+    assert _limit(sure, label, right, every) == LIMITS[0]
+    every[0] = False
+    assert _limit(sure, label, right, every) == NEVER
 
 
 def test_limits_are_checked() -> None:

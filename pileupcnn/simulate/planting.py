@@ -281,8 +281,9 @@ def plant_window(
     """Draw what is planted in a region, and lift it with the real variants.
 
     Nothing is planted outside `confident`, within `CLEARANCE` of a real variant
-    or within `EDGE` of the region's ends. A real variant that cannot be lifted,
-    for lack of a genotype say, takes its surroundings out of what is confident.
+    or within `EDGE` of the region's ends. A variant that the truth cannot have,
+    for lack of a genotype or in conflict with another one, takes its surroundings
+    out of what is confident.
     """
     bases = reference.fetch(region.contig, region.start, region.end)
     real = truth.fetch(region)
@@ -300,38 +301,42 @@ def plant_window(
     homozygous = [variant for variant in planted if _is_homozygous(variant)]
     changed = apply(bases, homozygous, region, 0).tobytes()
     window = PlantedWindow(region, bases, changed, planted, [], [])
-    known = settle(phased(real, rng), bases, region)
+    sampled = phased(real, rng)
+    known = settle(sampled, bases, region)
     whole = Region(window.name, 0, len(changed))
-    lifted = settle(_lifted([*known, *planted], window), changed, whole)
-    holes = [
-        Region(region.contig, variant.start - CLEARANCE, _end(variant) + CLEARANCE)
-        for variant in _unsettled(real, known)
+    moved = list(_lifted([*known, *planted], window))
+    lifted = settle(moved, changed, whole)
+    unclear = [
+        *(variant for variant in real if min(variant.genotype) < 0),
+        *_dropped(sampled, known, bases, region),
     ]
-    holes += [
+    holes = [
+        *_around(unclear),
         Region(region.contig, region.start, region.start + EDGE),
         Region(region.contig, region.end - EDGE, region.end),
     ]
     left = subtract(inside, holes)
     edges = window.lift(np.array([(part.start, part.end) for part in left]).reshape(-1))
     sure = [Region(window.name, a, b) for a, b in edges.reshape(-1, 2).tolist() if a < b]
+    sure = subtract(sure, _around(_dropped(moved, lifted, changed, whole)))
     return dataclasses.replace(window, truth=lifted, confident=sure)
 
 
-def _end(variant: TruthVariant) -> int:
+def _end(variant: TruthVariant | DonorVariant) -> int:
     return variant.start + len(variant.alleles[0])
 
 
-def _unsettled(
-    real: Iterable[TruthVariant], known: Iterable[DonorVariant]
-) -> Iterator[TruthVariant]:
-    """Real variants that are not among those known: no genotype, or in conflict."""
-    spans = [(variant.start, variant.end) for variant in known]
-    for variant in real:
-        absent = max(variant.genotype) <= 0 and min(variant.genotype) == 0
-        # normalising may have moved it a little
-        near = any(a - 50 <= variant.start <= b + 50 for a, b in spans)
-        if not absent and not near:
-            yield variant
+def _dropped(
+    variants: Iterable[DonorVariant], kept: Sequence[DonorVariant], bases: bytes, region: Region
+) -> list[DonorVariant]:
+    """Those that `settle` left out of `kept`: in conflict with another, or impossible here."""
+    known = set(kept)
+    return [v for v in variants if known.isdisjoint(settle([v], bases, region))]
+
+
+def _around(variants: Iterable[TruthVariant | DonorVariant]) -> list[Region]:
+    """The surroundings of variants in which a truth without them is not to be trusted."""
+    return [Region(v.contig, max(0, v.start - CLEARANCE), _end(v) + CLEARANCE) for v in variants]
 
 
 def _lifted(variants: Iterable[DonorVariant], window: PlantedWindow) -> Iterator[DonorVariant]:

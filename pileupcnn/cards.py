@@ -50,8 +50,10 @@ def _data(training: Mapping[str, Any]) -> str:
     runs = training.get("runs")
     if not runs:
         return ""
+    # as `store.split_images` has it
+    unsaid = "train" if any(run["split"] == "validation" for run in runs) else "last tenth"
     rows = [
-        (run["name"], f"{run['images']:,}", run["split"] or "last tenth", f"{run['weight']:g}")
+        (run["name"], f"{run['images']:,}", run["split"] or unsaid, f"{run['weight']:g}")
         for run in runs
     ]
     counts = [

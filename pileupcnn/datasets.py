@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ from pileupcnn.tfrecords import find_shards
 
 _FILES = ("reads", "ref", "truth", "confident")
 _OPTIONAL = ("regions", "weight", "split")
+_PACKED_TOGETHER = 1_000  # examples held at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class TrainingRun:
     weight : float
         How often each image counts in an epoch, on average.
     split : str
-        "train", "validation", or "" for a last tenth that validates.
+        "train", "validation", or "" to train, and, where no run of the table is
+        for validation, have the last tenth validate.
     """
 
     reads: Path
@@ -170,11 +173,17 @@ def draw_store(
     Raises
     ------
     InputError
-        If an input cannot be used.
+        If an input cannot be used, or two runs are the same.
     OutputError
         If the store cannot be written.
     """
     signatures = [run.signature(settings, scheme) for run in runs]
+    for number, signature in enumerate(signatures):
+        if (first := signatures.index(signature)) < number:
+            raise InputError(
+                f"runs {first + 1} and {number + 1} of the table are both {runs[number].name} in "
+                "the same regions; leave one out, and give it a weight to count more often"
+            )
     for run, signature in zip(runs, signatures, strict=True):
         if not is_whole(Path(store) / signature):
             _draw_run(run, signature, Path(store), settings, threads, scheme)
@@ -277,21 +286,21 @@ def _pack_file(path: Path, signature: str, store: Path, settings: ExampleSetting
     )
     rank = {contig: i for i, contig in enumerate(contigs)}
     with RunWriter(store, signature, settings, contigs, path.name) as writer:
-        for example in read_examples(path):
-            if example.label is None:
+        examples = read_examples(path)
+        while several := list(islice(examples, _PACKED_TOGETHER)):
+            if any(example.label is None for example in several):
                 raise InputError(
                     f"{path}: an example without a label; make them with --truth and --confident"
                 )
-            variant = decode_variant(example.variant)
-            alts = (*example.alts, -1)[:2]
+            variants = [decode_variant(example.variant) for example in several]
             writer.add(
                 pack(
-                    example.image[None],
-                    label=np.array([example.label], np.int8),
-                    type=np.array([example.variant_type], np.uint8),
-                    contig=np.array([rank[variant.reference_name]], np.int32),
-                    start=np.array([variant.start], np.int64),
-                    alts=np.array([alts], np.int8),
+                    np.stack([example.image for example in several]),
+                    label=np.array([example.label for example in several], np.int8),
+                    type=np.array([example.variant_type for example in several], np.uint8),
+                    contig=np.array([rank[v.reference_name] for v in variants], np.int32),
+                    start=np.array([v.start for v in variants], np.int64),
+                    alts=np.array([(*example.alts, -1)[:2] for example in several], np.int8),
                 )
             )
 

@@ -1,4 +1,4 @@
-"""The order in which DeepVariant's labeler tries genotypes.
+"""Alleles at their shortest, and the order in which DeepVariant's labeler tries genotypes.
 
 It walks through a Python set of pairs of integers. The order of such a set is
 the same in CPython 3.8 to 3.13 on 64-bit machines, but a matter of how tuples
@@ -8,6 +8,7 @@ than left to the interpreter that happens to run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 Genotype = tuple[int, int]
@@ -17,6 +18,15 @@ _WORD = (1 << 64) - 1
 _PRIME_1, _PRIME_2, _PRIME_5 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x27D4EB2F165667C5
 _NEIGHBOURS = 9
 _SMALLEST = 8
+
+
+def simplify(alleles: Sequence[str]) -> tuple[str, ...]:
+    """Cut off what all alleles have in common at the end, leaving each a base."""
+    spare = min(map(len, alleles)) - 1
+    cut = 0
+    while cut < spare and len({allele[-1 - cut] for allele in alleles}) == 1:
+        cut += 1
+    return tuple([allele[: len(allele) - cut] for allele in alleles])
 
 
 def _hash(genotype: Genotype) -> int:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import InputError
-from pileupcnn.genotypes import Genotype, genotype_options
+from pileupcnn.genotypes import Genotype, genotype_options, simplify
 from pileupcnn.haplotypes import Matches, VariantTable, group_variants, match_haplotypes
 from pileupcnn.pileup import ImagePlan
 from pileupcnn.reference import Reference
@@ -447,16 +447,6 @@ def true_genotype(alleles: Sequence[str], truth: Sequence[TruthVariant]) -> tupl
         pair = simplify((true[0], true[allele])) if allele > 0 else ()
         called.append(pairs.index(pair) + 1 if pair in pairs else 0)
     return called[0], called[1]
-
-
-def simplify(alleles: Sequence[str]) -> tuple[str, ...]:
-    """Cut off what all alleles have in common at the end, leaving each a base."""
-    common = 0
-    while all(len(allele) > common + 1 for allele in alleles) and (
-        len({allele[-1 - common] for allele in alleles}) == 1
-    ):
-        common += 1
-    return tuple(allele[: len(allele) - common] for allele in alleles)
 
 
 def image_types(candidates: CandidateBatch, plan: ImagePlan) -> NDArray[np.uint8]:

@@ -421,8 +421,13 @@ def _check_fields(path: Path, fields: Any) -> None:
         )
     if fields["classes"] != list(CLASSES):
         _refuse(path, f"'classes' are not {', '.join(CLASSES)}")
-    if "\n" in fields["name"] or not fields["name"].isprintable():
+    if not is_name(fields["name"]):
         _refuse(path, "'name' is not printable on one line")
+
+
+def is_name(name: str) -> bool:
+    """Whether a model may have this name: it stands on one line of a VCF's header."""
+    return name.isprintable()
 
 
 def _settings(path: Path, fields: dict[str, Any]) -> ExampleSettings:

@@ -17,6 +17,7 @@ from operator import itemgetter
 from typing import TypeVar
 
 from pileupcnn.confidence import ReferenceBlocks
+from pileupcnn.genotypes import simplify
 from pileupcnn.vcf import Record
 
 Item = TypeVar("Item", Record, Record | ReferenceBlocks)
@@ -124,7 +125,7 @@ def genotype(
     record = _call(
         contig,
         start,
-        _simplify([alleles[0], *(alleles[1 + alt] for alt in kept)]),
+        simplify([alleles[0], *(alleles[1 + alt] for alt in kept)]),
         depth,
         (allele_depths[0], *(allele_depths[1 + alt] for alt in kept)),
         probabilities,
@@ -310,15 +311,6 @@ def _homozygous(probabilities: Sequence[float], alleles: int) -> list[float]:
     ]
     total = _total(kept) or 1.0
     return [probability / total for probability in kept]
-
-
-def _simplify(alleles: Sequence[str]) -> tuple[str, ...]:
-    """Cut the bases that all alleles end in, leaving at least one of each."""
-    spare = min(map(len, alleles)) - 1
-    cut = 0
-    while cut < spare and len({allele[-1 - cut] for allele in alleles}) == 1:
-        cut += 1
-    return tuple([allele[: len(allele) - cut] for allele in alleles])
 
 
 def resolve_overlaps(items: Iterable[Item]) -> Iterator[Item]:

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 MIN_UNITS = {1: 4, 2: 3, 3: 3, 4: 3}
 """Fewest whole units of each period (bp) that count as a repeat."""
 
+CROSSING_FLANK = 10
+"""Aligned bases that a read must have on either side of a repeat to tell its length: nearer to an
+end the aligner hides a slip."""
+
 _BASES = np.frombuffer(b"ACGT", np.uint8)
 
 

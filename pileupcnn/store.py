@@ -37,6 +37,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -47,7 +48,7 @@ from numpy.typing import NDArray
 
 from pileupcnn.errors import InputError, OutputError
 from pileupcnn.examples import ExampleSettings
-from pileupcnn.model import replace_folder
+from pileupcnn.model import CLASSES, replace_folder
 from pileupcnn.pileup import PileupSpec
 from pileupcnn.resources import write_whole
 from pileupcnn.settings_json import from_json, settings_from_json, settings_to_json, to_json
@@ -193,7 +194,9 @@ class RunWriter:
         except OSError as error:
             raise self._failure(error) from error
         finally:
-            self._rows.close()
+            # what is not written yet may fail once more, and would hide why
+            with suppress(OSError):
+                self._rows.close()
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _finish(self) -> None:
@@ -209,7 +212,7 @@ class RunWriter:
             values = np.concatenate([np.empty((0, *shape), dtype), *self._columns[column]])
             np.save(self._temporary / f"{column}.npy", values.astype(dtype))
             if column == "label":
-                self._description["labels"] = np.bincount(values, minlength=3).tolist()
+                self._description["labels"] = np.bincount(values, minlength=len(CLASSES)).tolist()
         self._description["images"] = len(offset) - 1
         write_json(self._temporary / "run.json", self._description)
         replace_folder(self._temporary, self.path)
@@ -229,7 +232,8 @@ class StoredRun:
     directory : str
         Its name within the store.
     split : str
-        "train", "validation", or "" to have its last tenth validate.
+        "train", "validation", or "" to train, and, where no run is for
+        validation, have its last tenth validate.
     weight : float
         How often each of its images counts in an epoch, on average.
     """

@@ -20,7 +20,7 @@ from pileupcnn.kernels.repeats import repeat_changes
 from pileupcnn.reads import ReadBatch, Scanner
 from pileupcnn.reference import Reference, ReferenceWindow
 from pileupcnn.regions import Region, partitions
-from pileupcnn.repeats import find_repeats
+from pileupcnn.repeats import CROSSING_FLANK, find_repeats
 
 STRETCH = 3_000
 """bp that are looked at in one place."""
@@ -50,9 +50,6 @@ below from 2x on, log-normal depths at the exponential of their variance."""
 
 SLIP_UNITS = (7, 12)
 """Shortest and longest homopolymers, in bp, in which slips are counted."""
-
-SLIP_FLANK = 10
-"""Aligned bases that a read must have beside them."""
 
 # a homopolymer counts if so many reads cross it, and not more than so large a share of them, or one
 # read, have another length than most: else it may be heterozygous
@@ -198,7 +195,7 @@ class _Tally:
         chosen &= (start >= piece.start) & (start < piece.end)
         used = np.ones(len(reads), np.uint8)
         counts = repeat_changes(
-            reads, used, start[chosen], end[chosen], repeats.period[chosen], SLIP_FLANK
+            reads, used, start[chosen], end[chosen], repeats.period[chosen], CROSSING_FLANK
         ).astype(np.int64)
         total = counts.sum(axis=1)
         others = total - counts.max(axis=1, initial=0)

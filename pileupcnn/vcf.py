@@ -286,6 +286,8 @@ class VcfWriter(Finishing):
     def _open(self, header: bytes) -> _Sink:
         """What the records are written to, the header written."""
         if not self._suffix:
+            if sys.stdout is None:
+                raise OutputError(f"standard output is closed; give {self._option} a file name")
             sys.stdout.flush()
             self._sink = sys.stdout.buffer
             self._write(header)

@@ -205,7 +205,9 @@ def our_calls(
 def thinned(data: DataSet, name: str, seed_and_share: str, cache: Path) -> DataSet:
     """The same set with a share of its fragments, as ``samtools view -s`` picks them."""
     source = data.window.reads
-    reads = cache / "reads" / f"{source.parent.name}-{source.stem}.s{seed_and_share}.bam"
+    # reads that were simulated otherwise since are hardly of the same size
+    name_of_source = f"{source.parent.name}-{source.stem}-{source.stat().st_size}"
+    reads = cache / "reads" / f"{name_of_source}.s{seed_and_share}.bam"
     if not Path(f"{reads}.bai").exists():
         run_to_file([["samtools", "view", "-b", "-s", seed_and_share, str(source)]], reads)
         subprocess.run(["samtools", "index", str(reads)], check=True)

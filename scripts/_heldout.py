@@ -6,6 +6,7 @@ training data. Each is simulated once and kept.
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,8 @@ def simulated(run: Run, data: Path, cache: Path, start: int = START, end: int = 
     genome = data / "GRCh38_chr20_chr21_10Mb"
     ref = genome / "grch38.chr20_and_21_10M.fa.gz"
     folder = cache / "simulated" / run.name
-    qualities = cache / "simulated" / f"{run.kit}.bam"
+    kind = hashlib.sha256(repr(library).encode()).hexdigest()[:8]
+    qualities = cache / "simulated" / f"{run.kit}-{kind}.bam"
     qualities.parent.mkdir(parents=True, exist_ok=True)
     if not qualities.exists():
         write_qualities(library, qualities)

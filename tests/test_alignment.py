@@ -22,7 +22,6 @@ from pileupcnn.kernels.alignment import WindowAligner
 from pileupcnn.kernels.smith_waterman import SmithWaterman
 
 SETTINGS = settings(
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

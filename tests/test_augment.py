@@ -52,7 +52,7 @@ def support(image: NDArray[np.uint8]) -> int:
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_thinning_takes_reads_away_and_leaves_a_candidate(seed: int) -> None:
     images, rows = draw(seed)
     for before, after, last in zip(images, change(images, rows, thin_reads=1), rows, strict=True):
@@ -151,7 +151,7 @@ def test_numbers_follow_what_is_changed() -> None:
 
 
 @given(st.integers(1, 100), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_flipped_ratios_are_those_of_the_other_strand(reads: int, data: st.DataObject) -> None:
     reverse = data.draw(st.integers(0, reads))
     before = np.zeros(len(INPUTS), np.uint8)

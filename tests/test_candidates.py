@@ -115,7 +115,7 @@ def as_described(one: Described) -> tuple[Any, ...]:
     )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(scene=scenes(), track=st.booleans())
 def test_all_reads_at_candidates_are_the_reference_s(scene: Scene, track: bool) -> None:
     compare(scene, track)

@@ -204,7 +204,7 @@ def scenes(draw: st.DrawFn) -> tuple[str, list[Row], list[Row]]:
     return bases, variants(), variants()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scene=scenes())
 def test_the_best_subsets_are_found(
     tmp_path_factory: pytest.TempPathFactory, scene: tuple[str, list[Row], list[Row]]
@@ -648,3 +648,16 @@ def test_verdicts_of_vcfeval(
             counts = summary.counts(row["TYPE"])  # type: ignore[arg-type]
             own = (counts.truth, counts.truth_tp, counts.truth_fn, counts.query_fp)
             assert own == tuple(int(row[key]) for key in ("TRUTH", "TP", "FN", "FP"))
+
+
+def test_a_disk_that_is_full_hides_no_error(tmp_path: Path) -> None:
+    def be_interrupted() -> None:
+        with Report(tmp_path / "out") as report:
+            report._variants.close()
+            report._variants = open("/dev/full", "w")  # noqa: SIM115 - the report closes it
+            report._variants.write("not on disk yet")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted()
+    assert not (tmp_path / "out").exists()

@@ -51,7 +51,6 @@ from pileupcnn.tfrecords import RecordWriter, read_records
 from pileupcnn.vcf import Record, VcfWriter, format_record, format_reference
 
 SETTINGS = settings(
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

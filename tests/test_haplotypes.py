@@ -104,7 +104,7 @@ def problems(draw: st.DrawFn) -> tuple[str, list[Known], list[Known], bool]:
     return contig, first, second, like_deepvariant
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(problems())
 def test_genotypes_are_those_of_the_slow_reference(
     problem: tuple[str, list[Known], list[Known], bool],
@@ -116,7 +116,7 @@ def test_genotypes_are_those_of_the_slow_reference(
     assert found == tuple(map(list, wanted))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_groups_are_those_of_the_slow_reference(data: st.DataObject) -> None:
     contig = "ACGT" * 60

@@ -28,7 +28,6 @@ from pileupcnn.reference import ReferenceWindow
 from pileupcnn.regions import Region
 
 SETTINGS = settings(
-    deadline=None,
     max_examples=100,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

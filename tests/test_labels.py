@@ -20,6 +20,7 @@ from strategies import Contig, write_fasta
 from pileupcnn import haplotypes
 from pileupcnn.candidates import CandidateBatch
 from pileupcnn.errors import InputError
+from pileupcnn.genotypes import simplify
 from pileupcnn.labels import (
     DROPPED,
     INDEL,
@@ -34,7 +35,6 @@ from pileupcnn.labels import (
     haplotype_genotypes,
     image_types,
     positional_genotypes,
-    simplify,
     true_genotype,
 )
 from pileupcnn.pileup import plan_images
@@ -301,7 +301,7 @@ def donors(draw: st.DrawFn) -> tuple[str, list[tuple[Edit, list[tuple[int, str, 
     return bases, rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(donors())
 def test_labels_do_not_depend_on_how_the_truth_is_written(
     donor: tuple[str, list[tuple[Edit, list[tuple[int, str, str]], bool]]],

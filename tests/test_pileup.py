@@ -45,7 +45,6 @@ from pileupcnn.regions import Region
 from pileupcnn.small_model import INPUTS, inputs, pixels
 
 SETTINGS = settings(
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -93,7 +93,7 @@ def planted(
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_read_without_errors_becomes_the_haplotypes(data: st.DataObject) -> None:
     unit = st.sampled_from(["A", "C", "G", "AC", "AAC", "T"])
     pieces = data.draw(st.lists(st.tuples(unit, st.integers(1, 7)), min_size=12, max_size=30))

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pileupcnn.postprocess import (
@@ -178,7 +178,6 @@ def joint_images(draw: Any) -> list[Image]:
     return draw(st.permutations(images))
 
 
-@settings(deadline=None)
 @given(joint_images(), st.floats(0.1, 5), st.booleans())
 def test_joint_by_hand(images: list[Image], least: float, haploid: bool) -> None:
     """Each genotype is as likely as the image that leaves it least; ALTs that are unlikely go."""

@@ -55,7 +55,7 @@ SETS = {
 }
 """Windows, candidates and images of each oracle set."""
 
-SETTINGS = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.reference import Reference
 from pileupcnn.regions import Region
 from pileupcnn.repeats import find_repeats
+from pileupcnn.simulate.alignment import _lines
 from pileupcnn.simulate.donor import (
     HELD_OUT,
     Donor,
@@ -33,7 +35,7 @@ from pileupcnn.simulate.donor import (
 from pileupcnn.simulate.errors import PCR, PCR_FREE, plain_tables
 from pileupcnn.simulate.libraries import SequencingSettings
 from pileupcnn.simulate.population import MAX_INDEL, PopulationSettings, invent
-from pileupcnn.simulate.qualities import PlainQualities, sample_qualities
+from pileupcnn.simulate.qualities import PlainQualities, sample_qualities, source_identity
 from pileupcnn.simulate.reads import simulate_fastq
 from pileupcnn.simulate.run import refuse_scoring
 from pileupcnn.simulate.variants import (
@@ -448,6 +450,25 @@ def test_qualities_come_from_a_bam_in_sequencing_order(testdata: Path) -> None:
         sample_qualities(f"{bam}:nowhere", 100, testdata / "ref.fa")
     with pytest.raises(OptionError, match="qualities-from"):
         sample_qualities("reads.txt", 100, testdata / "ref.fa")
+
+
+def test_reads_that_lend_qualities_are_told_apart(tmp_path: Path) -> None:
+    for folder, size in (("a", 3), ("b", 3), ("c", 4)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "reads.bam").write_bytes(b"x" * size)
+    same, moved, changed = (source_identity(f"{tmp_path}/{name}/reads.bam") for name in "abc")
+    assert same == moved != changed
+    assert source_identity(f"{tmp_path}/a/reads.bam:chr1:1-5") != same
+    with pytest.raises(InputError, match="check --qualities-from"):
+        source_identity(f"{tmp_path}/reads.bam")
+
+
+def test_a_program_is_ended_when_its_lines_are_not_wanted() -> None:
+    began = time.monotonic()
+    lines = _lines(["sh", "-c", "echo a; exec sleep 60"])
+    assert next(lines) == b"a\n"
+    lines.close()
+    assert time.monotonic() - began < 30
 
 
 # ---- the whole ----

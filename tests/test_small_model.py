@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from stages import (
@@ -513,7 +513,6 @@ def test_dense_network_refuses_what_does_not_fit(widths: tuple[tuple[int, ...], 
 
 
 @given(st.integers(0, 3_000), st.integers(0, 3_000), st.integers(0, 100))
-@settings(deadline=None)
 def test_pixels_of_deep_sites_keep_their_shares(ref: int, alt: int, other: int) -> None:
     rows = np.zeros((1, len(INPUTS)), np.int32)
     counts = {

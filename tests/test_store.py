@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pileupcnn.errors import InputError
+from pileupcnn.errors import InputError, OutputError
 from pileupcnn.examples import ExampleSettings
 from pileupcnn.pileup import PileupSpec
 from pileupcnn.store import (
@@ -120,6 +120,19 @@ def test_an_interrupted_run_leaves_nothing_whole(tmp_path: Path) -> None:
     write_run(tmp_path, "run", [2])
     assert is_whole(tmp_path / "run")
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    def write_to_a_full_disk() -> None:
+        with RunWriter(tmp_path, "run", SETTINGS, [], "run") as writer:
+            assert writer._rows is not None
+            writer._rows.close()
+            writer._rows = open("/dev/full", "wb")  # noqa: SIM115 - the writer closes it
+            writer.add(pack(random_images(40, 0), **columns(40, 0)))
+
+    with pytest.raises(OutputError, match="No space left"):
+        write_to_a_full_disk()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["store.json", "run/run.json", "run/rows.npy", "run/offset.npy"])

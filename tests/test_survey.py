@@ -17,10 +17,9 @@ from pileupcnn import survey
 from pileupcnn.reads import ReadSettings, Scanner
 from pileupcnn.reference import Reference
 from pileupcnn.regions import Region
-from pileupcnn.repeats import find_repeats
+from pileupcnn.repeats import CROSSING_FLANK, find_repeats
 from pileupcnn.survey import (
     MOST_STRETCHES,
-    SLIP_FLANK,
     STRETCH,
     STRETCHES,
     Survey,
@@ -56,7 +55,7 @@ def targets(draw: st.DrawFn) -> list[Region]:
 
 
 @given(targets(), st.integers(1, STRETCHES))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_stretches_lie_side_by_side_in_the_regions(regions: list[Region], count: int) -> None:
     total = sum(map(len, regions))
     found = list(rounds(regions, count))
@@ -128,8 +127,8 @@ def test_slips_are_those_of_a_slow_count(testdata: Path) -> None:
                 for read in reads.fetch("ctg1", start, end)
                 if not read.flag & 0xF00
                 and read.mapping_quality >= 5
-                and read.reference_start + SLIP_FLANK <= start
-                and end + SLIP_FLANK <= read.reference_end
+                and read.reference_start + CROSSING_FLANK <= start
+                and end + CROSSING_FLANK <= read.reference_end
             )
             total = lengths.total()
             others = total - max(lengths.values(), default=0)

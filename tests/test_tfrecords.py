@@ -72,7 +72,7 @@ def test_checksum_is_that_of_the_standard() -> None:
     assert masked_crc32c(bytes(32)) == ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.binary(max_size=200), max_size=8), st.sampled_from(NAMES))
 def test_round_trip(
     tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], name: str
@@ -86,7 +86,7 @@ def test_round_trip(
     assert write(folder / name, payloads).read_bytes() == before
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.sampled_from(NAMES))
 def test_any_damage_is_found(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, name: str

@@ -192,6 +192,12 @@ class TestDrawing:
             draw_store([dataclasses.replace(run, truth=broken)], tmp_path / "store", SETTINGS)
         assert not list((tmp_path / "store").iterdir())
 
+    def test_one_run_twice(self, run: TrainingRun, tmp_path: Path) -> None:
+        """Else the images that validate would have been trained on."""
+        twice = [dataclasses.replace(run, split=split) for split in ("train", "validation")]
+        with pytest.raises(InputError, match=r"runs 1 and 2 .*testdata/sample\.bam"):
+            draw_store(twice, tmp_path / "store", SETTINGS)
+
     def test_no_common_contig(self, run: TrainingRun, tmp_path: Path) -> None:
         confident = tmp_path / "c.bed"
         confident.write_text("chrZ\t0\t100\n")
@@ -327,8 +333,19 @@ class TestFit:
     ) -> None:
         figures = {"loss": float("nan"), "accuracy": 0.0, "errors": {}}
         monkeypatch.setattr(training, "figures_of", lambda *_: dict(figures))
+        # an earlier training's model is not this one's
+        (tmp_path / "bundle").mkdir()
         with pytest.raises(OptionError, match="smaller --learning-rate"):
             fit(store, tmp_path, dataclasses.replace(FIT, epochs=1))
+
+    def test_a_model_that_is_gone_is_named(self, store: PackedStore, tmp_path: Path) -> None:
+        settings = dataclasses.replace(FIT, epochs=1)
+        bundle = fit(store, tmp_path, settings)
+        with pytest.raises(OptionError, match="other options"):
+            fit(store, tmp_path, settings, name="another")
+        shutil.rmtree(bundle)
+        with pytest.raises(InputError, match=r"is gone.*remove .*checkpoint\.npz"):
+            fit(store, tmp_path, settings)
 
     def test_one_class_is_nothing_to_learn(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="all of one class"):
@@ -494,9 +511,9 @@ class TestCommand:
     def test_from_table_to_bundle_and_on_from_there(self, run: TrainingRun, tmp_path: Path) -> None:
         data = table(
             tmp_path / "runs.tsv",
-            "reads ref truth confident split",
-            f"{run.reads} {run.ref} {run.truth} {run.confident} train",
-            f"{run.reads} {run.ref} {run.truth} {run.confident} validation",
+            "reads ref truth confident regions split",
+            f"{run.reads} {run.ref} {run.truth} {run.confident} ctg1:1-12,000 train",
+            f"{run.reads} {run.ref} {run.truth} {run.confident} ctg2:3,001-8,000 validation",
         )
         result = CliRunner().invoke(
             command,
@@ -530,6 +547,8 @@ class TestCommand:
             run_train(output=tmp_path, width=101)
         with pytest.raises(OptionError, match="give --data"):
             run_train(output=tmp_path, examples=["e.tfrecord"], realign=False)
+        with pytest.raises(OptionError, match="--name"):
+            run_train(output=tmp_path, name="two\nlines")
         with pytest.raises(OptionError, match="--labeler is for --data"):
             run_train(output=tmp_path, labeler="positional")
         with pytest.raises(InputError, match="draw the store again"):

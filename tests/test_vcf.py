@@ -30,6 +30,12 @@ from pileupcnn.vcf import (
 )
 
 
+def test_standard_output_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OutputError, match="standard output is closed; give --output"):
+        VcfWriter("-", "NA1", {"c1": 10}, "pileupcnn")
+
+
 def read_truth(path: Path, region: Region) -> list[TruthVariant]:
     """Truth variants overlapping one region."""
     with TruthReader(path, [region.contig]) as reader:

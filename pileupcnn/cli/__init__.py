@@ -1,7 +1,7 @@
 """The command line: one small module a command, errors caught here alone.
 
 Exit codes: 0; 2 for options that cannot be used; 1 for every other failure;
-130, 143 and 141 after SIGINT, SIGTERM and SIGPIPE. Commands are imported when
+129, 130, 143 and 141 after SIGHUP, SIGINT, SIGTERM and SIGPIPE. Commands are imported when
 they are run, so that ``--help`` loads nothing heavy.
 """
 

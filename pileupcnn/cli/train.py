@@ -155,13 +155,15 @@ def run_train(
     from pileupcnn.datasets import draw_store, pack_examples, read_runs
     from pileupcnn.errors import OptionError
     from pileupcnn.labels import DEFAULT_SCHEME
-    from pileupcnn.model import load_bundle
+    from pileupcnn.model import is_name, load_bundle
     from pileupcnn.networks import ARCHITECTURES, DEFAULT_ARCHITECTURE, require_training_packages
     from pileupcnn.simulate.run import refuse_scoring
     from pileupcnn.store import PackedStore
     from pileupcnn.train import FitSettings, fit
 
     require_training_packages()
+    if not is_name(name):
+        raise OptionError("--name: must be printable, on one line")
     start = None if init is None else load_bundle(init)
     if start is not None and (architecture or height or width or realign is not None):
         raise OptionError(
@@ -173,6 +175,14 @@ def run_train(
         raise OptionError(
             f"--architecture {architecture}: choose one of {', '.join(sorted(ARCHITECTURES))}"
         )
+    if start is not None and data is not None:
+        spec = start.spec
+        if spec.needs_frequencies or len(spec.heights) > 1:
+            raise OptionError(
+                f"--init {init}: its images show allele frequencies or several samples, which "
+                "--data cannot draw; make labelled examples with 'pileupcnn make-examples' and "
+                "give them with --examples"
+            )
     store = store or output / "store"
     if data is not None and examples:
         raise OptionError("--data and --examples are two ways to give images; give one of them")

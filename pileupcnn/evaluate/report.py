@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -137,7 +138,9 @@ class Report(Finishing):
         self._scratch.rmdir()
 
     def _abandon(self) -> None:
-        self._variants.close()
+        # what is not written yet may fail once more, and would hide why
+        with suppress(OSError):
+            self._variants.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
         if self._made:
             try:

@@ -161,8 +161,13 @@ def _lines(command: list[str]) -> Iterator[bytes]:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
     ):
         assert process.stdout is not None
-        yield from process.stdout
-        if process.wait():
+        try:
+            yield from process.stdout
+            failed = process.wait()
+        except BaseException:
+            process.kill()  # leaving the block waits for it
+            raise
+        if failed:
             log.seek(0)
             last = (log.read().decode(errors="replace").strip() or "no message").splitlines()[-1]
             raise InputError(

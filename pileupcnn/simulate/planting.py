@@ -34,7 +34,14 @@ from pileupcnn.simulate.run import (
     is_finished,
     refuse_scoring,
 )
-from pileupcnn.simulate.variants import DonorVariant, normalise, phased, settle, write_truth
+from pileupcnn.simulate.variants import (
+    DonorVariant,
+    normalise,
+    phased,
+    settle,
+    shift_end,
+    write_truth,
+)
 from pileupcnn.vcf import TruthReader, TruthVariant
 
 CLEARANCE = 300
@@ -50,7 +57,6 @@ Variants = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArra
 """Variants as `Planter.plant` takes them: anchors, changes, offsets, texts."""
 
 _LINE = 60
-_MAX_SLIDE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +312,7 @@ def plant_window(
     whole = Region(window.name, 0, len(changed))
     moved = list(_lifted([*known, *planted], window))
     lifted = settle(moved, changed, whole)
-    unclear = [
+    unclear: list[TruthVariant | DonorVariant] = [
         *(variant for variant in real if min(variant.genotype) < 0),
         *_dropped(sampled, known, bases, region),
     ]
@@ -411,17 +417,11 @@ def read_variants(
         change = len(alt) - len(ref)
         text = max(ref, alt, key=len)[1:].encode()
         forward.append((at, change, text if change > 0 else b""))
-        # slide it to the right as far as it goes
-        first = at + 1 - start
-        moving, slid = text, 0
-        span = 0 if change > 0 else len(text)
-        while (
-            slid < _MAX_SLIDE and bases[first + span + slid : first + span + slid + 1] == moving[:1]
-        ):
-            moving = moving[1:] + moving[:1]
-            slid += 1
-        anchor = first + span + slid + start
-        reverse.append((anchor, change, moving[::-1] if change > 0 else b""))
+        # slid to the right as far as it goes
+        end = start + shift_end(bases, at - start, (ref, alt))
+        turned = (end - at - 1) % len(text)
+        slid = text[turned:] + text[:turned]
+        reverse.append((end, change, slid[::-1] if change > 0 else b""))
     return _packed(sorted(forward)), _packed(sorted(reverse, reverse=True))
 
 

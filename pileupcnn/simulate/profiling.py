@@ -15,7 +15,7 @@ from pileupcnn.kernels.repeats import MAX_UNITS, repeat_changes
 from pileupcnn.reads import ReadBatch, ReadSettings, Scanner
 from pileupcnn.reference import Reference, ReferenceWindow, common_contigs
 from pileupcnn.regions import BLOCK_PARTITIONS, Region, partitions, resolve_regions
-from pileupcnn.repeats import LEAST_RUN, Repeats, after_runs, find_repeats
+from pileupcnn.repeats import CROSSING_FLANK, LEAST_RUN, Repeats, after_runs, find_repeats
 from pileupcnn.simulate.profile import (
     CHANGES,
     GC_BINS,
@@ -31,9 +31,6 @@ MIN_MAPPING_QUALITY = 20
 
 MIN_BASE_QUALITY = 10
 """Bases below do not count for variants."""
-
-REPEAT_FLANK = 10
-"""Aligned bases beside a repeat: nearer to an end the aligner hides a slip."""
 
 _STRETCH = 1_000 * BLOCK_PARTITIONS  # bp looked at together: what memory holds
 _MOST_READS = 10_000  # a partition's; more are sampled
@@ -289,7 +286,7 @@ class _Tally:
         mine = (start >= stretch.start) & (start < stretch.end)
         start, end, period = start[mine], end[mine], repeats.period[mine]
         counts = repeat_changes(
-            batch, used.astype(np.uint8), start, end, period, REPEAT_FLANK
+            batch, used.astype(np.uint8), start, end, period, CROSSING_FLANK
         ).astype(np.int64)
         total = counts.sum(axis=1)
         ranked = np.sort(counts, axis=1)

@@ -114,12 +114,7 @@ def sample_qualities(source: str, read_length: int, reference: Path) -> SampledQ
     InputError
         If it cannot be read or holds too few reads that are long enough.
     """
-    match = re.fullmatch(r"(.*?\.(?:bam|cram))(?::(.+))?", source)
-    if match is None:
-        raise OptionError(
-            f"--qualities-from '{source}' is not a .bam or .cram file, optionally with :region"
-        )
-    path, region = match.groups()
+    path, region = _path_and_region(source)
     found: tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]] = ([], [])
     try:
         with pysam.AlignmentFile(path, reference_filename=str(reference)) as reads:
@@ -143,6 +138,37 @@ def sample_qualities(source: str, read_length: int, reference: Path) -> SampledQ
             f"{read_length} bp or more, 100 are needed; use a smaller --read-length"
         )
     return SampledQualities((np.stack(found[0]), np.stack(found[1])))
+
+
+def _path_and_region(source: str) -> tuple[str, str | None]:
+    match = re.fullmatch(r"(.*?\.(?:bam|cram))(?::(.+))?", source)
+    if match is None:
+        raise OptionError(
+            f"--qualities-from '{source}' is not a .bam or .cram file, optionally with :region"
+        )
+    return match[1], match[2]
+
+
+def source_identity(source: str) -> str:
+    """What `sample_qualities` takes, whatever its folder: name, size in bytes, region.
+
+    The size stands for the content, as a genome's reads take long to digest.
+
+    Raises
+    ------
+    OptionError
+        If `source` names no BAM or CRAM.
+    InputError
+        If there is none.
+    """
+    path, region = _path_and_region(source)
+    try:
+        size = Path(path).stat().st_size
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check --qualities-from"
+        ) from error
+    return f"{Path(path).name} {size} {region or ''}".rstrip()
 
 
 def _keep(

@@ -27,7 +27,12 @@ from pileupcnn.simulate.alignment import (
 from pileupcnn.simulate.donor import HELD_OUT, Donor, DonorSettings, make_donor, subtract
 from pileupcnn.simulate.libraries import READ_LENGTH, SequencingSettings, plan_library
 from pileupcnn.simulate.profile import Profile, find_profile, load_profile
-from pileupcnn.simulate.qualities import PlainQualities, QualitySource, sample_qualities
+from pileupcnn.simulate.qualities import (
+    PlainQualities,
+    QualitySource,
+    sample_qualities,
+    source_identity,
+)
 from pileupcnn.simulate.reads import simulate_fastq
 from pileupcnn.simulate.variants import write_truth
 
@@ -89,7 +94,7 @@ class Simulation:
         if self.donor.truth is not None:
             parameters["donor"]["truth"] = identity(self.donor.truth)
         if self.qualities_from is not None:
-            parameters["qualities_from"] = Path(self.qualities_from).name
+            parameters["qualities_from"] = source_identity(self.qualities_from)
         if self.profile is not None:
             parameters["profile"] = identity(find_profile(self.profile))
         return parameters

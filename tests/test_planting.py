@@ -457,6 +457,13 @@ def test_held_out_regions_are_not_touched(
             r.reference_name == "ctg1" and (r.reference_end <= 8_000 or r.reference_start >= 50_000)
             for r in found
         )
+    # what is left is planted in pieces where it is long
+    monkeypatch.setattr("pileupcnn.simulate.planting.LONGEST_WINDOW", 4_500)
+    run_plant(**given_inputs(testdata), output=tmp_path / "pieces")  # type: ignore[arg-type]
+    with Reference(tmp_path / "pieces" / "reference.fa") as reference:
+        pieces = [name.split("_") for name in reference.lengths]
+    assert len(pieces) > len(names)
+    assert all(3 * EDGE < int(end) - int(start) + 2 <= 4_501 for _, start, end in pieces)
     with pytest.raises(OptionError, match="held-out"):
         run_plant(
             **given_inputs(testdata),  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ from pileupcnn.simulate.libraries import SequencingSettings
 from pileupcnn.simulate.population import MAX_INDEL, PopulationSettings, invent
 from pileupcnn.simulate.qualities import PlainQualities, sample_qualities, source_identity
 from pileupcnn.simulate.reads import simulate_fastq
-from pileupcnn.simulate.run import refuse_scoring
+from pileupcnn.simulate.run import Simulation, refuse_scoring
 from pileupcnn.simulate.variants import (
     DonorVariant,
     normalise,
@@ -288,6 +288,23 @@ def test_held_out_regions_are_masked() -> None:
         Region("chr21", 0, 9_000_000),
     ]
     assert subtract([Region("chr20", 5_000_000, 6_000_000)], HELD_OUT) == []
+
+
+def test_long_regions_are_sequenced_in_pieces(
+    reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pileupcnn.simulate.run.LONGEST_SEGMENT", 5_000)
+    simulation = Simulation(reference, ("one:1,001-12,000",))
+    with Reference(reference) as fasta:
+        pieces = simulation.covered(fasta)
+        donor = make_donor(fasta, pieces, DonorSettings(), np.random.default_rng(1))
+    assert [(piece.start, piece.end) for piece in pieces] == [
+        (1_000, 6_000),
+        (6_000, 11_000),
+        (11_000, 12_000),
+    ]
+    # the last is too short to be confident anywhere
+    assert [segment.region for segment in donor.segments] == pieces[:2]
 
 
 def test_no_region_left_is_an_option_error(reference: Path) -> None:

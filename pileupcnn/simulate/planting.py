@@ -50,6 +50,9 @@ CLEARANCE = 300
 PLANTED_FILES = ("reference.fa", "reference.fa.fai", *FILES)
 """What a finished folder holds; the parameters come last."""
 
+LONGEST_WINDOW = 1_000_000
+"""bp planted in at a time; longer regions are cut, as a window's reads are held in memory."""
+
 DENSE = PopulationSettings(snp_rate=1.5e-3, indel_rate=6e-4)
 """Denser than nature, since the places are few; still hundreds of bp apart."""
 
@@ -253,7 +256,7 @@ def plant(
 def _regions(
     planting: Planting, contigs: dict[str, int], confident: ConfidentRegions
 ) -> list[Region]:
-    """The regions to plant in, long enough for a variant and its margins."""
+    """The regions to plant in, long enough for a variant and its margins, and not too long."""
     if planting.regions:
         regions = resolve_regions(planting.regions, contigs)
     else:
@@ -267,7 +270,7 @@ def _regions(
                 regions.append(region)
     if planting.mask:
         regions = subtract(regions, HELD_OUT)
-    regions = [region for region in regions if len(region) >= 3 * EDGE]
+    regions = [r for r in partitions(regions, LONGEST_WINDOW) if len(r) >= 3 * EDGE]
     if not regions:
         raise OptionError(
             f"no region of {3 * EDGE:,} bp is left outside the held-out regions; give longer "

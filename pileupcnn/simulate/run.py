@@ -16,7 +16,7 @@ import numpy as np
 
 from pileupcnn.errors import InputError, OptionError, OutputError
 from pileupcnn.reference import Reference
-from pileupcnn.regions import Region, resolve_regions
+from pileupcnn.regions import Region, partitions, resolve_regions
 from pileupcnn.simulate.alignment import (
     Progress,
     align,
@@ -46,6 +46,9 @@ FILES = (
     PARAMETERS,
 )
 """What a finished folder holds; the parameters come last."""
+
+LONGEST_SEGMENT = 5_000_000
+"""bp sequenced in one piece; longer regions are cut, as a piece takes about 100 bytes a bp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,11 @@ class Simulation:
     for_scoring: bool = False
 
     def covered(self, reference: Reference) -> list[Region]:
-        """The regions that the donor covers."""
+        """The regions that the donor covers, in pieces of at most `LONGEST_SEGMENT`."""
         regions = resolve_regions(self.regions, reference.lengths)
-        return subtract(regions, HELD_OUT) if self.mask and not self.for_scoring else regions
+        if self.mask and not self.for_scoring:
+            regions = subtract(regions, HELD_OUT)
+        return list(partitions(regions, LONGEST_SEGMENT))
 
     def parameters(self, regions: Sequence[Region]) -> dict[str, Any]:
         """All of it as JSON; input files by name and content, not by folder."""

@@ -30,6 +30,7 @@ from pileupcnn.simulate.planting import (
     CLEARANCE,
     DENSE,
     PLANTED_FILES,
+    SURE,
     PlantedWindow,
     lift,
     plant_window,
@@ -87,7 +88,7 @@ def planted(
     reference = np.frombuffer(bases.encode(), np.uint8)
     forward, reverse = read_variants(variants, haplotype, bases.encode(), 0)
     used = np.ones(len(reads), np.uint8)
-    text = Planter(reads, reference, 0).plant(used, forward, reverse).tobytes().decode()
+    text = Planter(reads, reference, 0, SURE).plant(used, forward, reverse).tobytes().decode()
     bounds = reads.base_offset.tolist()
     return [text[a:b] for a, b in itertools.pairwise(bounds)]
 
@@ -312,7 +313,7 @@ def test_reads_carry_what_their_coin_says(window: PlantedWindow, testdata: Path)
     options = ReadSettings(min_mapping_quality=0, max_reads_per_partition=0)
     with Scanner([testdata / "sample.bam"], testdata / "ref.fa", options) as scanner:
         reads = scanner.scan(tuple(partitions([window.region])))
-    planter = Planter(reads, np.frombuffer(window.bases, np.uint8), window.region.start)
+    planter = Planter(reads, np.frombuffer(window.bases, np.uint8), window.region.start, SURE)
     used, haplotype, bases = planted_bases(window, reads, planter, 7)
     heterozygous = [v for v in window.planted if v.genotype[0] != v.genotype[1]]
     snps = [v for v in heterozygous if {len(a) for a in v.alleles} == {1}]

@@ -3,8 +3,6 @@ from numpy.typing import NDArray
 
 from pileupcnn.reads import ReadBatch
 
-SURE: int
-
 _Variants = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]
 
 def throw_coins(
@@ -14,7 +12,7 @@ def throw_coins(
 class Planter:
     reads: ReadBatch
     def __init__(
-        self, reads: ReadBatch, reference: NDArray[np.uint8], reference_start: int
+        self, reads: ReadBatch, reference: NDArray[np.uint8], reference_start: int, sure: int
     ) -> None: ...
     def plant(
         self, used: NDArray[np.uint8], forward: _Variants, reverse: _Variants

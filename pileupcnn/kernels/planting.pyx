@@ -17,11 +17,6 @@ from pileupcnn.kernels.cigar cimport OP_D, OP_EQ, OP_I, OP_M, OP_N, OP_S, OP_X
 from pileupcnn.kernels.clock cimport count_released, thread_seconds
 from pileupcnn.kernels.fastq cimport append_record
 
-SURE = 20
-"""Mismatches of lower quality are errors of their cycle; others belong to the sequence."""
-
-cdef int _SURE = SURE
-
 cdef enum:
     REVERSE = 0x10
 
@@ -64,6 +59,8 @@ cdef class Planter:
     reference : uint8
         ASCII, of the window.
     reference_start : int
+    sure : int
+        Mismatches of lower quality stay with their cycle as errors.
     """
 
     cdef readonly object reads
@@ -73,10 +70,12 @@ cdef class Planter:
     cdef uint32_t[::1] cigar
     cdef const uint8_t[::1] reference
     cdef int64_t reference_start
+    cdef int sure
     cdef vector[int64_t] position
     cdef vector[uint8_t] source, score, written
 
-    def __cinit__(self, reads, const uint8_t[::1] reference, int64_t reference_start):
+    def __cinit__(self, reads, const uint8_t[::1] reference, int64_t reference_start, int sure):
+        self.sure = sure
         self.reads = reads
         self.read_start, self.flag = reads.start, reads.flag
         self.base_offset, self.cigar_offset = reads.base_offset, reads.cigar_offset
@@ -250,7 +249,7 @@ cdef class Planter:
         cdef uint8_t true = self.reference[self.position[query] - self.reference_start]
         cdef uint8_t base = self.read_bases[first + query]
         return (
-            self.qualities[first + query] < _SURE and base != true and known(true) and known(base)
+            self.qualities[first + query] < self.sure and base != true and known(true) and known(base)
         )
 
     def fastq(

@@ -50,6 +50,9 @@ CLEARANCE = 300
 PLANTED_FILES = ("reference.fa", "reference.fa.fai", *FILES)
 """What a finished folder holds; the parameters come last."""
 
+SURE = 20
+"""Mismatches of lower quality are errors of their cycle; others belong to the sequence."""
+
 LONGEST_WINDOW = 1_000_000
 """bp planted in at a time; longer regions are cut, as a window's reads are held in memory."""
 
@@ -475,7 +478,7 @@ def planted_bases(
 def _planted_fastq(window: PlantedWindow, scanner: Scanner, coin: int) -> bytes:
     region = window.region
     reads = scanner.scan(tuple(partitions([region])))
-    planter = Planter(reads, np.frombuffer(window.bases, np.uint8), region.start)
+    planter = Planter(reads, np.frombuffer(window.bases, np.uint8), region.start, SURE)
     used, _, bases = planted_bases(window, reads, planter, coin)
     return planter.fastq(used, bases, window.lift(reads.start) + 1)
 

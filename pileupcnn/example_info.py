@@ -30,12 +30,15 @@ class ExampleInfo:
     settings : dict or None
         How reads were chosen and images drawn (`settings_json.settings_to_json`);
         None in files of DeepVariant's, which do not tell.
+    has_small_model_calls : bool
+        Whether a small model answered for other images, in a file of its own.
     """
 
     shape: tuple[int, ...] | None
     channels: tuple[int, ...]
     blocks: tuple[int, ...] | None = None
     settings: dict[str, Any] | None = None
+    has_small_model_calls: bool = False
 
 
 def info_path(examples: str | Path) -> Path:
@@ -60,6 +63,8 @@ def write_info(examples: str | Path, info: ExampleInfo) -> None:
         fields["blocks"] = info.blocks
     if info.settings is not None:
         fields["settings"] = info.settings
+    if info.has_small_model_calls:
+        fields["has_small_model_calls"] = True
     path = info_path(examples)
     try:
         write_whole(path, json.dumps(fields).encode())
@@ -122,6 +127,7 @@ def _read(path: Path, mend: str) -> ExampleInfo:
             _numbers(fields["channels"]),
             None if blocks is None else _numbers(blocks),
             settings,
+            fields.get("has_small_model_calls") is True,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,10 @@ MIN_CHECKED_BASES = 5_000
 
 MAX_MISMATCH_SHARE = 0.2
 """More than this share of aligned bases unlike the reference: it is another one."""
+
+LONG_WINDOW = 1 << 20
+"""Reference bases of a run beyond which only those near its images are kept once reads are
+realigned: a read with a gap of megabases would else have them in memory for a whole block."""
 
 
 def check_fit(
@@ -146,6 +151,18 @@ class RunExamples:
             numbers = inputs(self.candidates, self.reads, part, self._survey)
             write_numbers(drawn, pixels(numbers), self._spec)
         return drawn
+
+
+def _alleles_span(samples: Sequence[ReadBatch], run: tuple[Region, ...]) -> tuple[int, int]:
+    """Where the alleles of a run may lie, ``[start, end)``.
+
+    They begin in a partition, and the longest that needs the reference is a deletion.
+    """
+    longest = 0
+    for reads in samples:
+        deletions = reads.cigar[reads.cigar & 15 == pysam.CDEL] >> 4
+        longest = max(longest, int(deletions.max(initial=0)))
+    return run[0].start, run[-1].end + longest
 
 
 class ExampleMaker(Closing):
@@ -270,16 +287,24 @@ class ExampleMaker(Closing):
         """The reference under a run's images, alleles and, if they are realigned, reads."""
         realign = self.settings.realign
         margin = max(self.settings.pileup.width // 2, realign.reach if realign else 0)
-        start, end = run[0].start, run[-1].end
-        # an allele begins in a partition, and the longest that needs the reference is a deletion
-        for reads in samples:
-            deletions = reads.cigar[reads.cigar & 15 == pysam.CDEL] >> 4
-            end = max(end, run[-1].end + int(deletions.max(initial=0)))
+        start, end = _alleles_span(samples, run)
         if realign:
             for reads in samples:
                 start = min(start, int(reads.start.min(initial=start)))
                 end = max(end, int(reads.end.max(initial=end)))
         return self.reference.window(run[0].contig, start - margin, end + margin)
+
+    def _kept_window(
+        self, window: ReferenceWindow, samples: Sequence[ReadBatch], run: tuple[Region, ...]
+    ) -> ReferenceWindow:
+        """What of a window images need, where a read makes it long: a block keeps many of them."""
+        if len(window.bases) <= LONG_WINDOW:
+            return window
+        start, end = _alleles_span(samples, run)
+        margin = max(self.settings.pileup.width, LONG_WINDOW // 4)
+        first = max(start - margin - window.start, 0)
+        bases = window.bases[first : end + margin - window.start].copy()
+        return dataclasses.replace(window, start=window.start + first, bases=bases)
 
     @property
     def needs_survey(self) -> bool:
@@ -325,7 +350,7 @@ class ExampleMaker(Closing):
             reads,
             candidates,
             plan,
-            window,
+            self._kept_window(window, samples, run),
             answers,
             blocks,
             others,

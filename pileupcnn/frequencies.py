@@ -147,7 +147,8 @@ def _fetch(file: pysam.VariantFile, contig: str, start: int, end: int) -> list[_
             values = record.info.get("AF", ())
             values = values if isinstance(values, tuple) else (values,)
             frequencies = (*values, *(None for _ in alts))[: len(alts)]
-            sites.append(_Site(record.start, record.stop, record.ref, alts, frequencies))
+            ref, *alts = (allele.upper() for allele in (record.ref, *(record.alts or ())))
+            sites.append(_Site(record.start, record.stop, ref, tuple(alts), frequencies))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{file.filename.decode()}: cannot be read at {contig}:{start + 1:,}-{end:,} "

@@ -167,8 +167,9 @@ class Scanner(Closing):
     Raises
     ------
     InputError
-        If a file cannot be opened, is truncated or has no index; if the files
-        disagree on contigs, or hold several samples and none was chosen.
+        If a file cannot be opened, is truncated or has no index; if one is
+        given twice; if the files disagree on contigs, or hold several samples
+        and none was chosen.
     """
 
     def __init__(
@@ -183,9 +184,11 @@ class Scanner(Closing):
     ) -> None:
         self.settings = settings
         self._haplotypes, self._modifications = haplotypes, modifications
+        _check_different(paths)
         self._files = [_open(path, reference) for path in paths]
+        # 0 where it is not known: of a CRAM, and of what htslib alone can find
         self._sizes = [
-            os.path.getsize(path) if file.is_bam else 0
+            os.path.getsize(path) if file.is_bam and os.path.isfile(path) else 0
             for path, file in zip(paths, self._files, strict=True)
         ]
         self.sample, self._read_groups = _choose_sample(self._files, sample)
@@ -254,15 +257,24 @@ def check_headers(
 ) -> list[str]:
     """What about the reads is odd but no error, one sentence each.
 
-    An index older than its file, no @RG line, sort order not stated, and a
-    contig whose M5 checksum is not that of the reference (the shortest of
-    `contigs` are compared, `CHECKSUM_BASES` in all).
+    An index older than its file, no @RG line, sort order not stated, contigs
+    that another file has, and a contig whose M5 checksum is not that of the
+    reference (the shortest of `contigs` are compared, `CHECKSUM_BASES` in all).
     """
     found = []
     checksums: dict[str, str] = {}
+    headers: list[dict[str, Any]] = []
     for path in paths:
         with _open(path, reference) as file:
-            header: dict[str, Any] = file.header.to_dict()
+            headers.append(file.header.to_dict())
+    every = {line["SN"]: None for header in headers for line in header.get("SQ", [])}
+    for path, header in zip(paths, headers, strict=True):
+        lacking = list(every.keys() - {line["SN"] for line in header.get("SQ", [])})
+        if lacking:
+            found.append(
+                f"{path}: its header lacks {_some(sorted(lacking))}, which another file has; "
+                "nothing is called there"
+            )
         index = _index_path(Path(path))
         if index is not None and index.stat().st_mtime < Path(path).stat().st_mtime - 1:
             found.append(f"{path}: the index {index.name} is older than the file")
@@ -280,11 +292,15 @@ def check_headers(
         ]
         if other:
             found.append(
-                f"{path}: {', '.join(other[:3])}{', ...' if other[3:] else ''} "
-                f"({len(other):,} contigs) with another M5 checksum than in {reference}, so it is "
+                f"{path}: {_some(other)} with another M5 checksum than in {reference}, so it is "
                 "not the very reference the reads were aligned to"
             )
     return found
+
+
+def _some(contigs: Sequence[str]) -> str:
+    """The first of them, and how many there are."""
+    return f"{', '.join(contigs[:3])}{', ...' if contigs[3:] else ''} ({len(contigs):,} contigs)"
 
 
 def _checksums(path: str | Path, contigs: Collection[str]) -> dict[str, str]:
@@ -332,6 +348,17 @@ def _open(path: str | Path, reference: str | Path) -> pysam.AlignmentFile:
     if not file.has_index():
         raise InputError(f"{path}: no index; run 'samtools index {path}'")
     return file
+
+
+def _check_different(paths: Sequence[str | Path]) -> None:
+    """Raise InputError if a file is there twice: its reads would count twice."""
+    known = set[tuple[int, int]]()
+    for path in paths:
+        with suppress(OSError):  # what cannot be opened is told elsewhere
+            stat = os.stat(path)
+            if (stat.st_dev, stat.st_ino) in known:
+                raise InputError(f"{path}: is given twice; give each file of reads once")
+            known.add((stat.st_dev, stat.st_ino))
 
 
 def _choose_sample(

@@ -7,7 +7,10 @@ writes (``chr20:1-1,000``) is 1-based and inclusive, and is converted here.
 from __future__ import annotations
 
 import gzip
+import io
+import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +138,13 @@ def parse_region(text: str, lengths: Mapping[str, int]) -> Region:
         return Region(text, 0, lengths[text])
     contig, colon, span = text.rpartition(":")
     match = _REGION.fullmatch(span)
+    if os.path.isfile(text):
+        raise OptionError(f"region '{text}': is a file; a BED file's name ends in .bed or .bed.gz")
+    if colon and contig in lengths and match is None:
+        raise OptionError(
+            f"region '{text}': '{span}' is no part of {contig}; write contig:position or "
+            "contig:start-end"
+        )
     if not colon or contig not in lengths or match is None:
         known = ", ".join(list(lengths)[:3])
         raise OptionError(
@@ -172,11 +182,15 @@ def read_bed(path: str | Path, lengths: Mapping[str, int] | None = None) -> list
     """
     regions = []
     try:
-        with open(path, "rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt") if zipped else open(path) as lines:
+        # opened once: a pipe has nothing left for a second time
+        with (
+            open(path, "rb") as raw,
+            gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw as plain,
+            io.TextIOWrapper(plain, "utf-8-sig") as lines,
+        ):
             for number, line in enumerate(lines, 1):
-                if not line.strip() or line.startswith(("#", "track", "browser")):
+                first = line.split(maxsplit=1)[:1]
+                if not first or line.startswith("#") or first[0] in ("track", "browser"):
                     continue
                 region = _bed_line(path, number, line)
                 if lengths is not None:
@@ -190,8 +204,10 @@ def read_bed(path: str | Path, lengths: Mapping[str, int] | None = None) -> list
                         )
                 if len(region):
                     regions.append(region)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as BED ({error}); check the path") from error
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise InputError(
+            f"{path}: cannot be read as BED ({error}); check the path, make or copy it again"
+        ) from error
     return regions
 
 
@@ -236,7 +252,7 @@ def resolve_regions(specs: Sequence[str], lengths: Mapping[str, int]) -> list[Re
         return [Region(contig, 0, length) for contig, length in lengths.items() if length]
     regions: list[Region] = []
     # blanks part regions, unless they belong to the name of a file
-    split = ([spec] if Path(spec).is_file() else spec.split() for spec in specs)
+    split = ([spec] if os.path.isfile(spec) else spec.split() for spec in specs)
     for text in (part for parts in split for part in parts):
         if is_bed(text):
             regions.extend(read_bed(text, lengths))

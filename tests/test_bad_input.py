@@ -6,6 +6,7 @@ must fail before TensorFlow is loaded, so they are quick.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import os
@@ -311,6 +312,43 @@ def test_files_of_two_samples(inputs: Inputs, reads: list[dict[str, Any]]) -> No
 
 
 # --- reference ---------------------------------------------------------------
+
+
+def test_a_file_given_twice(inputs: Inputs) -> None:
+    link = inputs.reads.with_name("link.bam")
+    link.symlink_to(inputs.reads)
+    fails(inputs, "--reads", str(link), says=["link.bam", "twice"])
+
+
+def test_contigs_that_one_file_lacks(
+    inputs: Inputs, contigs: dict[str, str], reads: list[dict[str, Any]]
+) -> None:
+    first = next(iter(contigs))
+    other = inputs.reads.with_name("other.bam")
+    own = [read for read in reads if read["reference_id"] == 0]
+    write_bam(other, header_of({first: len(contigs[first])}), own)
+    outcome, _, loci = succeeds(inputs, "--reads", str(other))
+    (warning,) = outcome.warnings
+    for part in ("other.bam", "lacks", *list(contigs)[1:2], "nothing is called there"):
+        assert part in warning
+    assert loci
+
+
+def test_an_index_named_as_htslib_has_it(inputs: Inputs) -> None:
+    index = inputs.reads.with_name("elsewhere.bai")
+    Path(f"{inputs.reads}.bai").rename(index)
+    named = dataclasses.replace(inputs, reads=Path(f"{inputs.reads}##idx##{index}"))
+    assert call(named).code == 0
+
+
+def test_standard_error_that_is_closed(inputs: Inputs) -> None:
+    command = (
+        f'"{sys.executable}" -m pileupcnn call --ref "{inputs.ref}" --reads "{inputs.reads}" '
+        f'--output "{inputs.output}" 2>&-'
+    )
+    assert subprocess.run(command, shell=True, check=False).returncode == 0
+    with pysam.VariantFile(str(inputs.output)) as file:
+        assert any(True for _ in file)
 
 
 def test_no_contig_in_common(inputs: Inputs, contigs: dict[str, str]) -> None:

@@ -50,6 +50,22 @@ def test_a_reader_that_leaves_is_sigpipe() -> None:
     assert (process.returncode, process.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("arguments", ["--help", "models"])
+def test_full_standard_output_is_named(arguments: str) -> None:
+    with open("/dev/full", "wb") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "pileupcnn", arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert process.returncode == 1
+    assert "No space left" in process.stderr
+    assert "bug" not in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
 def test_closed_standard_output_is_no_failure() -> None:
     command = f'"{sys.executable}" -m pileupcnn --version >&-'
     process = subprocess.run(command, shell=True, stderr=subprocess.PIPE, check=False)

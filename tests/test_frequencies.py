@@ -107,6 +107,13 @@ def test_alleles_are_matched_by_what_they_make_of_the_contig(lookup: Lookup) -> 
     assert found == [0, 0, 0.2, 0, 0.25, 0, 0.5, 0, 0, 0, 0]
 
 
+def test_the_case_of_letters_does_not_matter(lookup: Lookup) -> None:
+    ref = CONTIGS["c"][9:10]
+    alt = "A" if ref != "A" else "C"
+    sites = {"c": [(10, ref.lower(), alt.lower(), "AF=0.25")]}
+    assert lookup([(9, ref, (alt,))], sites) == [0, 0.25]
+
+
 def test_the_last_match_counts(lookup: Lookup) -> None:
     population = {"c": [(9, "GC", "GA", "AF=0.7"), (10, "C", "A", "AF=0.5")]}
     assert lookup([(9, "C", ("A",))], population) == [0, 0.5]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import itertools
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -41,6 +43,7 @@ from pileupcnn.cli.postprocess_variants import run_postprocess_variants
 from pileupcnn.datasets import pack_examples
 from pileupcnn.errors import InputError, ModelError, OptionError, OutputError, PileupCNNError
 from pileupcnn.example_info import read_info
+from pileupcnn.examples import ExampleMaker, ExampleSettings
 from pileupcnn.labels import Scheme
 from pileupcnn.messages.convert import (
     decode_call,
@@ -51,8 +54,9 @@ from pileupcnn.messages.convert import (
     site_to_variant,
     variant_to_site,
 )
-from pileupcnn.pileup import Channel, PileupSpec
+from pileupcnn.pileup import AltAlignedPileup, Channel, PileupSpec
 from pileupcnn.realign import RealignSettings
+from pileupcnn.regions import Region, partitions
 from pileupcnn.settings_json import from_json, to_json
 from pileupcnn.tfrecords import RecordWriter, read_records
 
@@ -343,6 +347,24 @@ def test_golden_examples_are_classified(tmp_path: Path, golden: Path) -> None:
         # the variant is handed on as it came
         assert example.variant in record
         assert decode_call(record).alts == example.alts
+
+
+def test_long_windows_are_cut_to_what_images_need(
+    tmp_path: Path, testdata: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = PileupSpec(alt_aligned_pileup=AltAlignedPileup.ROWS)
+    settings = ExampleSettings(pileup=spec, realign=RealignSettings())
+    regions = tuple(partitions([Region("ctg2", 3_000, 7_000)]))
+
+    def drawn() -> np.ndarray:
+        with ExampleMaker([testdata / "sample.bam"], testdata / "ref.fa", settings) as maker:
+            examples = maker.run_examples(regions)
+            return examples.draw(0, len(examples.plan))
+
+    whole = drawn()
+    assert len(whole) > 10
+    monkeypatch.setattr("pileupcnn.examples.LONG_WINDOW", 1)
+    assert np.array_equal(drawn(), whole)
 
 
 def test_partitions_dealt_out_as_deepvariant_does(
@@ -816,6 +838,48 @@ def test_damaged_reads_leave_no_examples(files: Path, inputs: Inputs, testdata: 
         lambda: run_make_examples(**inputs, examples=files / "new@3", threads=2),
         "damaged.bam",
     )
+
+
+def test_examples_of_which_one_cannot_be_completed_appear_nowhere(
+    files: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they would mix with those of an earlier run."""
+    complete = RecordWriter._complete
+
+    def fail_late(self: RecordWriter) -> None:
+        if self.path == shard(files, "e", 2):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        complete(self)
+
+    monkeypatch.setattr(RecordWriter, "_complete", fail_late)
+    fails(
+        files,
+        lambda: run_make_examples(**inputs, examples=files / "e@3", regions=["ctg1:1-20,000"]),
+        "No space left",
+        kind=OutputError,
+    )
+
+
+def test_answers_of_the_small_model_are_not_forgotten(
+    tmp_path: Path, testdata: Path, network: None
+) -> None:
+    """The package's model answers most sites without an image."""
+    reads = {"ref": testdata / "ref.fa", "reads": [testdata / "sample.bam"], "regions": ["ctg2"]}
+    run_make_examples(**reads, examples=tmp_path / "e.tfrecord@2")
+    run_call_variants([tmp_path / "e.tfrecord@2"], tmp_path / "a")
+    calls = small_model_calls(tmp_path, "e", 2)
+    assert calls
+    gathered = lambda **more: run_postprocess_variants(  # noqa: E731
+        reads["ref"], [tmp_path / "a"], tmp_path / "out.vcf", **more
+    )
+    fails(tmp_path, gathered, "--small-model-calls", kind=OptionError)
+    assert gathered(small_model_calls=calls) > 0
+
+
+def test_answers_from_a_pipe(files: Path, inputs: Inputs) -> None:
+    os.mkfifo(files / "pipe")
+    with pytest.raises(InputError, match="is no regular file, and is read twice"):
+        gather(files, inputs, "pipe")()
 
 
 def test_one_sentence_on_the_command_line(files: Path, inputs: Inputs) -> None:

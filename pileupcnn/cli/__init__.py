@@ -8,9 +8,11 @@ they are run, so that ``--help`` loads nothing heavy.
 from __future__ import annotations
 
 import ctypes
+import errno
 import importlib
 import logging
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -36,6 +38,9 @@ COMMANDS = (
     "evaluate",
 )
 """Each is the function of that name in the module of that name, with _ for -."""
+
+MOST_FILES = 1 << 16
+"""Files open at a time, if the system lets us."""
 
 SIGHUP_CODE, SIGINT_CODE, SIGTERM_CODE, SIGPIPE_CODE = 129, 130, 143, 141
 
@@ -76,7 +81,9 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
+    _open_standard_streams()
     _keep_freed_memory()
+    _raise_limit_of_files()
     _log_to_stderr()
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, _hang_up)
@@ -87,6 +94,13 @@ def main(arguments: list[str] | None = None) -> None:
             sys.stdout.flush()
     except BrokenPipeError:
         code = SIGPIPE_CODE
+    except OSError as error:
+        click.echo(
+            f"pileupcnn: error: standard output cannot be written ({error.strerror})", err=True
+        )
+        code = 1
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if code == SIGPIPE_CODE and sys.stdout is not None:
         # the interpreter would try to flush once more, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -124,6 +138,9 @@ def _run(arguments: list[str], debug: bool) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            click.echo(f"pileupcnn: error: {error.strerror}; free some and try again", err=True)
+            return 1
         kind = type(error).__name__
         click.echo(
             f"pileupcnn: error: this is a bug ({kind}: {error}); run it again with --debug and "
@@ -132,6 +149,30 @@ def _run(arguments: list[str], debug: bool) -> int:
         )
         return 1
     return 0
+
+
+def _raise_limit_of_files() -> None:
+    """Allow for many files, as each shard is one."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def _open_standard_streams() -> None:
+    """Have something under the numbers of standard streams that are closed.
+
+    Else the first file that is opened would be taken for one by libraries that
+    print to it. `sys.stdout` stays None, for those who would lose an output.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the program runs
 
 
 def _keep_freed_memory() -> None:

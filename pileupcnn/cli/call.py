@@ -238,7 +238,7 @@ def _write_outputs(
     "--output",
     "-o",
     required=True,
-    help="VCF to write: .vcf, .vcf.gz (with .tbi) or .bcf (with .csi); - is stdout. Or "
+    help="VCF to write: .vcf, .vcf.gz (with .tbi or .csi) or .bcf (with .csi); - is stdout. Or "
     ".tfrecord[.gz], for postprocess-variants.",
 )
 @common.regions_option

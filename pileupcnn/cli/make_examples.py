@@ -287,7 +287,8 @@ def _labelled(
     type=click.Choice(["blocks", "deepvariant"]),
     default="blocks",
     show_default=True,
-    help="How the genome is dealt out to shards; deepvariant: in single partitions.",
+    help="How the genome is dealt out to shards; deepvariant: in single partitions, which "
+    "postprocess-variants has to sort in memory.",
 )
 @click.option("--truth", help="Indexed VCF or BCF with genotypes: examples get labels.")
 @click.option("--confident", help="BED: where the truth is complete.")

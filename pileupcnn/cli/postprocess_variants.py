@@ -79,6 +79,11 @@ def run_postprocess_variants(
         haploid = common.haploid_regions(haploid_contigs, par_regions, contigs)
         blocks = find_shards(nonvariant) if nonvariant else []
         files = [inspect(path, contigs) for path in find_shards([*inputs, *small_model_calls])]
+        if files and all(file.has_small_model_calls for file in files):
+            raise OptionError(
+                f"--input {inputs[0]}: a small model answered for other images of this run; give "
+                "the files that make-examples wrote beside the examples with --small-model-calls"
+            )
         name = sample_of(files) or sample_of_blocks(blocks)
         count = 0
         stream = records(files, contigs, reference_blocks=blocks, sample=name, haploid=haploid)
@@ -115,7 +120,7 @@ def run_postprocess_variants(
     "--output",
     "-o",
     required=True,
-    help="VCF to write: .vcf, .vcf.gz (with .tbi) or .bcf (with .csi); - is stdout.",
+    help="VCF to write: .vcf, .vcf.gz (with .tbi or .csi) or .bcf (with .csi); - is stdout.",
 )
 @click.option(
     "--nonvariant",

@@ -125,12 +125,15 @@ class ImageCall:
         That the sample has 0, 1 or 2 copies of these ALTs.
     joint : bool
         As for `postprocess.genotype`. (A field of our own in DeepVariant's message.)
+    has_small_model_calls : bool
+        Whether a small model answered for other images, in files of their own. (Another.)
     """
 
     site: Site
     alts: tuple[int, ...]
     probabilities: tuple[float, float, float]
     joint: bool
+    has_small_model_calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,7 +492,11 @@ def decode_example(data: bytes) -> ImageExample:
 
 
 def encode_call(
-    variant: Variant, alts: Sequence[int], probabilities: Sequence[float], joint: bool
+    variant: Variant,
+    alts: Sequence[int],
+    probabilities: Sequence[float],
+    joint: bool,
+    has_small_model_calls: bool = False,
 ) -> bytes:
     """A CallVariantsOutput: what the network says of one image.
 
@@ -497,7 +504,7 @@ def encode_call(
     ----------
     variant : Variant
         That of the image's example, from `decode_variant`.
-    alts, probabilities, joint
+    alts, probabilities, joint, has_small_model_calls
         As in `ImageCall`.
     """
     return _bytes(
@@ -506,6 +513,7 @@ def encode_call(
             alt_allele_indices=CallVariantsOutput.AltAlleleIndices(indices=alts),
             genotype_probabilities=[float(probability) for probability in probabilities],
             joint=joint,
+            has_small_model_calls=has_small_model_calls,
         )
     )
 
@@ -528,7 +536,7 @@ def decode_call(data: bytes) -> ImageCall:
     if len(probabilities) != LABELS or not all(0 <= value <= 1 for value in probabilities):
         raise MessageError(f"the probabilities {list(probabilities)} at {where}")
     none, one, two = probabilities
-    return ImageCall(site, alts, (none, one, two), message.joint)
+    return ImageCall(site, alts, (none, one, two), message.joint, message.has_small_model_calls)
 
 
 def read_examples(path: str | Path) -> Iterator[ImageExample]:

@@ -83,7 +83,7 @@ class Variant(_message.Message):
     def __init__(self, id: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., reference_bases: _Optional[str] = ..., alternate_bases: _Optional[_Iterable[str]] = ..., quality: _Optional[float] = ..., filter: _Optional[_Iterable[str]] = ..., info: _Optional[_Iterable[_Union[InfoEntry, _Mapping]]] = ..., calls: _Optional[_Iterable[_Union[VariantCall, _Mapping]]] = ..., created: _Optional[int] = ..., end: _Optional[int] = ..., reference_name: _Optional[str] = ..., variant_set_id: _Optional[str] = ..., start: _Optional[int] = ...) -> None: ...
 
 class CallVariantsOutput(_message.Message):
-    __slots__ = ("variant", "alt_allele_indices", "genotype_probabilities", "joint")
+    __slots__ = ("variant", "alt_allele_indices", "genotype_probabilities", "joint", "has_small_model_calls")
     class AltAlleleIndices(_message.Message):
         __slots__ = ("indices",)
         INDICES_FIELD_NUMBER: _ClassVar[int]
@@ -93,11 +93,13 @@ class CallVariantsOutput(_message.Message):
     ALT_ALLELE_INDICES_FIELD_NUMBER: _ClassVar[int]
     GENOTYPE_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     JOINT_FIELD_NUMBER: _ClassVar[int]
+    HAS_SMALL_MODEL_CALLS_FIELD_NUMBER: _ClassVar[int]
     variant: Variant
     alt_allele_indices: CallVariantsOutput.AltAlleleIndices
     genotype_probabilities: _containers.RepeatedScalarFieldContainer[float]
     joint: bool
-    def __init__(self, variant: _Optional[_Union[Variant, _Mapping]] = ..., alt_allele_indices: _Optional[_Union[CallVariantsOutput.AltAlleleIndices, _Mapping]] = ..., genotype_probabilities: _Optional[_Iterable[float]] = ..., joint: bool = ...) -> None: ...
+    has_small_model_calls: bool
+    def __init__(self, variant: _Optional[_Union[Variant, _Mapping]] = ..., alt_allele_indices: _Optional[_Union[CallVariantsOutput.AltAlleleIndices, _Mapping]] = ..., genotype_probabilities: _Optional[_Iterable[float]] = ..., joint: bool = ..., has_small_model_calls: bool = ...) -> None: ...
 
 class DeepVariantCall(_message.Message):
     __slots__ = ("variant", "allele_support", "allele_frequency", "ref_support", "allele_support_ext", "ref_support_ext", "allele_frequency_at_position", "make_examples_alt_allele_indices")

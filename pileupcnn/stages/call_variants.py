@@ -32,6 +32,7 @@ class _Row:
     image: NDArray[np.uint8]
     variant: Variant
     alts: tuple[int, ...]
+    has_small_model_calls: bool
 
 
 class _ExampleFile:
@@ -54,6 +55,7 @@ class _ExampleFile:
         self._spec = spec
         self._rows = self._read()
         self._left: list[int] | None = None
+        self._has_small_model_calls = False
         info = read_info(path)
         if info is None:
             logger.warning(
@@ -63,6 +65,7 @@ class _ExampleFile:
         else:
             self._check(info)
             self._left = None if info.blocks is None else list(reversed(info.blocks))
+            self._has_small_model_calls = info.has_small_model_calls
 
     def _check(self, info: ExampleInfo) -> None:
         """Are the images that are described those of the model?"""
@@ -91,21 +94,25 @@ class _ExampleFile:
                 variant = decode_variant(example.variant)
             except MessageError as error:
                 raise InputError(f"{where} has no variant ({error}); make it again") from error
-            yield _Row(example.image, variant, example.alts)
+            yield _Row(example.image, variant, example.alts, self._has_small_model_calls)
 
-    def blocks(self) -> Iterator[Iterable[_Row]]:
+    def blocks(self) -> Iterator[Iterator[_Row]]:
         """The file's records in the blocks in which it was made; each to be used up at once."""
         if self._left is None:
             yield self._rows
             return
         while self._left:
-            wanted = self._left.pop()
-            rows = list(itertools.islice(self._rows, wanted)) if wanted else []
-            if len(rows) < wanted:
-                raise self._misfit("fewer")
-            yield rows
+            yield self._block(self._left.pop())
         if next(self._rows, None) is not None:
             raise self._misfit("more")
+
+    def _block(self, size: int) -> Iterator[_Row]:
+        """The next records, one at a time: blocks of many shards would fill the memory."""
+        for _ in range(size):
+            row = next(self._rows, None)
+            if row is None:
+                raise self._misfit("fewer")
+            yield row
 
     def _misfit(self, relation: str) -> InputError:
         return InputError(
@@ -136,9 +143,8 @@ def _batches(files: Sequence[_ExampleFile], size: Callable[[], int]) -> Iterator
         for stream in streams:
             block = next(stream, None)
             if block is not None:
-                rows = iter(block)
-                for row in rows:
-                    yield [row, *itertools.islice(rows, size() - 1)]
+                for row in block:
+                    yield [row, *itertools.islice(block, size() - 1)]
                 going.append(stream)
         streams = going
 
@@ -156,7 +162,7 @@ class _Answerer:
         """A CallVariantsOutput for each example."""
         probabilities = self._classifier(np.stack([row.image for row in rows])).tolist()
         return [
-            encode_call(row.variant, row.alts, values, self._joint)
+            encode_call(row.variant, row.alts, values, self._joint, row.has_small_model_calls)
             for row, values in zip(rows, probabilities, strict=True)
         ]
 

@@ -154,6 +154,9 @@ class ExampleRun:
                         shards[encoded.shard].add(encoded)
                     statistics.records += len(encoded.examples)
                     self.progress(encoded.length)
+            # all of them, before any appears under its name: a part would mix with an earlier run's
+            for shard in shards.values():
+                shard.complete()
 
     def _make_encoder(self, first_block: int, with_candidates: bool) -> _BlockEncoder:
         scanner = BlockScanner(
@@ -396,6 +399,13 @@ class _ShardWriter:
         if self._blocks is not None:
             self._blocks.append(len(block.examples))
 
+    def complete(self) -> None:
+        """Have all of it on disk, under temporary names."""
+        writers = self._examples, self._candidates, self._small_model_calls, self._reference_blocks
+        for writer in writers:
+            if writer is not None:
+                writer.complete()
+
     def _info(self) -> ExampleInfo:
         spec = self._settings.pileup
         return ExampleInfo(
@@ -403,4 +413,5 @@ class _ShardWriter:
             channels=tuple(map(int, spec.layers)),
             blocks=None if self._blocks is None else tuple(self._blocks),
             settings=settings_to_json(self._settings),
+            has_small_model_calls=self._small_model_calls is not None,
         )

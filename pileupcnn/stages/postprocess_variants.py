@@ -39,12 +39,15 @@ class AnswerFile:
         Named in it; at most one in a file that holds anything.
     has_model_ids : bool
         Whether some site has a MID: the small model said something of it.
+    has_small_model_calls : bool
+        Whether a small model answered for other images, in files of their own.
     """
 
     path: Path
     in_order: bool
     samples: frozenset[str]
     has_model_ids: bool
+    has_small_model_calls: bool
 
 
 def _place(call: ImageCall, contigs: Mapping[str, int]) -> Place:
@@ -64,12 +67,14 @@ def inspect(path: Path, contigs: Mapping[str, int]) -> AnswerFile:
     Raises
     ------
     InputError
-        If it is damaged, or a site is not in the reference.
+        If it is damaged or no file, or a site is not in the reference.
     """
     rank = _ranks(contigs)
     last: Place = (0, 0, 0)
-    in_order, has_model_ids = True, False
+    in_order, has_model_ids, has_small_model_calls = True, False, False
     samples = set()
+    if not path.is_file():
+        raise InputError(f"{path}: is no regular file, and is read twice; give a file")
     for call in read_calls(path):
         site = call.site
         end = site.start + len(site.alleles[0])
@@ -81,9 +86,10 @@ def inspect(path: Path, contigs: Mapping[str, int]) -> AnswerFile:
         place = _place(call, rank)
         in_order = in_order and last <= place
         has_model_ids = has_model_ids or bool(site.model_id)
+        has_small_model_calls = has_small_model_calls or call.has_small_model_calls
         last = place
         samples.add(site.sample)
-    return AnswerFile(path, in_order, frozenset(samples), has_model_ids)
+    return AnswerFile(path, in_order, frozenset(samples), has_model_ids, has_small_model_calls)
 
 
 def sample_of(files: Iterable[AnswerFile]) -> str | None:

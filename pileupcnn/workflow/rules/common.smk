@@ -87,11 +87,20 @@ def if_gvcf(**files):
     return files if GVCF else {}
 
 
-def answers_of(wildcards):
+def kinds_of_answers(wildcards):
     """What was said of a sample's candidates: of images, and where none were drawn."""
-    kinds = ("answers", "sure") if wildcards.way == "stages" else ("answers",)
+    return ("answers", "sure") if wildcards.way == "stages" else ("answers",)
+
+
+def answers_of(wildcards):
+    """The files of a sample's answers."""
     folder = f"work/{wildcards.way}/{wildcards.sample}"
-    return expand(f"{folder}/{{kind}}-{{shard}}", kind=kinds, shard=SHARDS)
+    return expand(f"{folder}/{{kind}}-{{shard}}", kind=kinds_of_answers(wildcards), shard=SHARDS)
+
+
+def all_shards(wildcards, kind):
+    """One name for all shards of a kind: many names would be too long for a command line."""
+    return f"work/{wildcards.way}/{wildcards.sample}/{kind}@{COUNT}.tfrecord.gz"
 
 
 def flags(name, values):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pileupcnn.errors import check_range
 from pileupcnn.kernels.alignment import WindowAligner
 from pileupcnn.kernels.assembly import Assembler
 from pileupcnn.kernels.realign import STATES, Realigner, append_slices
@@ -49,6 +50,15 @@ class WindowSettings:
     distance: int = 80
     max_size: int = 1_000
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if one of them is out of its range."""
+        for name in ("min_mapping_quality", "min_base_quality"):
+            check_range(name, getattr(self, name), 0, 255)
+        for name in ("min_allele_support", "min_reads", "max_reads"):
+            check_range(name, getattr(self, name), 1, 1_000_000)
+        for name in ("region_expansion", "distance", "max_size"):
+            check_range(name, getattr(self, name), 0, 100_000)
+
 
 @dataclass(frozen=True, slots=True)
 class AssemblySettings:
@@ -73,6 +83,16 @@ class AssemblySettings:
     min_base_quality: int = 15
     min_edge_weight: int = 2
     max_paths: int = 256
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if one of them is out of its range."""
+        check_range("min_k", self.min_k, 1, 1_000)
+        check_range("max_k", self.max_k, self.min_k, 1_000)
+        check_range("step_k", self.step_k, 1, 1_000)
+        for name in ("min_mapping_quality", "min_base_quality"):
+            check_range(name, getattr(self, name), 0, 255)
+        check_range("min_edge_weight", self.min_edge_weight, 1, 1_000_000)
+        check_range("max_paths", self.max_paths, 1, 100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +119,16 @@ class AlignmentSettings:
     max_mismatches: int = 2
     similarity_threshold: float = 0.16934
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if one of them is out of its range: scores must fit bytes."""
+        check_range("mismatch", self.mismatch, 1, 100)
+        check_range("match", self.match, 1, self.mismatch)
+        for name in ("gap_open", "gap_extend"):
+            check_range(name, getattr(self, name), 1, 100)
+        check_range("kmer_size", self.kmer_size, 1, 1_000)
+        check_range("max_mismatches", self.max_mismatches, 0, 1_000)
+        check_range("similarity_threshold", self.similarity_threshold, 0, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class RealignSettings:
@@ -121,6 +151,11 @@ class RealignSettings:
     alignment: AlignmentSettings = dataclasses.field(default_factory=AlignmentSettings)
     max_read_length: int = 500
     reference_margin: int = 20
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if one of them is out of its range."""
+        check_range("max_read_length", self.max_read_length, 0, 1_000_000)
+        check_range("reference_margin", self.reference_margin, 0, 100_000)
 
     @property
     def reach(self) -> int:

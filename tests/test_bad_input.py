@@ -509,6 +509,20 @@ def test_model_with_an_image_that_has_no_middle(inputs: Inputs, model: Path) -> 
     fails(inputs, "--model", str(model), says=[str(model), "220"])
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [("assembly", "min_k", 0), ("alignment", "kmer_size", 0), ("alignment", "match", 90)],
+)
+def test_model_with_settings_that_no_kernel_takes(
+    inputs: Inputs, model: Path, part: str, name: str, value: int
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["settings"]["realign"][part][name] = value
+
+    edit(model, change)
+    fails(inputs, "--model", str(model), says=[str(model), f"{name} {value} is not from"])
+
+
 # --- not errors --------------------------------------------------------------
 
 

@@ -430,7 +430,7 @@ def test_calls_left_out_are_missed(tmp_path: Path, inputs: Inputs, use: Use) -> 
     run_make_examples(**inputs, examples=tmp_path / "e.tfrecord")
     answers = tmp_path / "answers.tfrecord"
     run_call_variants([tmp_path / "e.tfrecord"], answers, model=inputs["model"])
-    with pytest.raises(InputError, match="each once, and its --small-model-calls if there are any"):
+    with pytest.raises(InputError, match="beside the examples with --small-model-calls"):
         run_postprocess_variants(inputs["ref"], [answers], tmp_path / "out.vcf")
     calls = tmp_path / "e_call_variant_outputs.tfrecord"
     run_postprocess_variants(inputs["ref"], [answers, calls], tmp_path / "out.vcf")

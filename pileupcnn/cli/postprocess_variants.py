@@ -58,7 +58,7 @@ def run_postprocess_variants(
         If something the user can mend is wrong; then nothing is written.
     """
     from pileupcnn import __version__
-    from pileupcnn.errors import OptionError
+    from pileupcnn.errors import InputError, OptionError
     from pileupcnn.gvcf import VariantFiles, make_way
     from pileupcnn.reads import DEFAULT_SAMPLE
     from pileupcnn.reference import Reference
@@ -80,9 +80,9 @@ def run_postprocess_variants(
         blocks = find_shards(nonvariant) if nonvariant else []
         files = [inspect(path, contigs) for path in find_shards([*inputs, *small_model_calls])]
         if files and all(file.has_small_model_calls for file in files):
-            raise OptionError(
-                f"--input {inputs[0]}: a small model answered for other images of this run; give "
-                "the files that make-examples wrote beside the examples with --small-model-calls"
+            raise InputError(
+                f"{files[0].path}: a small model answered for other images of this run; give what "
+                "make-examples wrote beside the examples with --small-model-calls"
             )
         name = sample_of(files) or sample_of_blocks(blocks)
         count = 0

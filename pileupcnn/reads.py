@@ -350,12 +350,17 @@ def _open(path: str | Path, reference: str | Path) -> pysam.AlignmentFile:
     return file
 
 
+def _own_path(path: str | Path) -> str:
+    """The file of reads, where htslib's notation names its index, too."""
+    return str(path).partition("##idx##")[0]
+
+
 def _check_different(paths: Sequence[str | Path]) -> None:
     """Raise InputError if a file is there twice: its reads would count twice."""
     known = set[tuple[int, int]]()
     for path in paths:
         with suppress(OSError):  # what cannot be opened is told elsewhere
-            stat = os.stat(path)
+            stat = os.stat(_own_path(path))
             if (stat.st_dev, stat.st_ino) in known:
                 raise InputError(f"{path}: is given twice; give each file of reads once")
             known.add((stat.st_dev, stat.st_ino))

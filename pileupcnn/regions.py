@@ -138,14 +138,16 @@ def parse_region(text: str, lengths: Mapping[str, int]) -> Region:
         return Region(text, 0, lengths[text])
     contig, colon, span = text.rpartition(":")
     match = _REGION.fullmatch(span)
-    if os.path.isfile(text):
-        raise OptionError(f"region '{text}': is a file; a BED file's name ends in .bed or .bed.gz")
-    if colon and contig in lengths and match is None:
-        raise OptionError(
-            f"region '{text}': '{span}' is no part of {contig}; write contig:position or "
-            "contig:start-end"
-        )
     if not colon or contig not in lengths or match is None:
+        if os.path.isfile(text):
+            raise OptionError(
+                f"region '{text}': is a file; a BED file's name ends in .bed or .bed.gz"
+            )
+        if colon and contig in lengths:
+            raise OptionError(
+                f"region '{text}': '{span}' is no part of {contig}; write contig:position or "
+                "contig:start-end"
+            )
         known = ", ".join(list(lengths)[:3])
         raise OptionError(
             f"region '{text}': no contig of that name in both reference and reads "

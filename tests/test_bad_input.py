@@ -318,6 +318,8 @@ def test_a_file_given_twice(inputs: Inputs) -> None:
     link = inputs.reads.with_name("link.bam")
     link.symlink_to(inputs.reads)
     fails(inputs, "--reads", str(link), says=["link.bam", "twice"])
+    named = f"{inputs.reads}##idx##{inputs.reads}.bai"
+    fails(inputs, "--reads", named, says=["##idx##", "twice"])
 
 
 def test_contigs_that_one_file_lacks(

@@ -33,6 +33,14 @@ def test_what_is_wrong_with_a_region_is_said(tmp_path: Path) -> None:
         resolve_regions(["c2:5-7"], LENGTHS)
 
 
+def test_a_file_named_like_a_region_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c1:5-7").touch()
+    monkeypatch.chdir(tmp_path)
+    assert resolve_regions(["c1:5-7"], LENGTHS) == [Region("c1", 4, 7)]
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -876,6 +876,21 @@ def test_answers_of_the_small_model_are_not_forgotten(
     assert gathered(small_model_calls=calls) > 0
 
 
+def test_nor_are_they_where_shards_are_empty(tmp_path: Path, testdata: Path, network: None) -> None:
+    reads = {"ref": testdata / "ref.fa", "reads": [testdata / "sample.bam"]}
+    run_make_examples(**reads, regions=["ctg2:1-5,000"], examples=tmp_path / "e.tfrecord@2")
+    for tail in ("-00000-of-00002", "-00001-of-00002"):
+        run_call_variants([tmp_path / f"e.tfrecord{tail}"], tmp_path / f"a{tail}")
+    assert not list(read_calls(tmp_path / "a-00001-of-00002"))
+    gathered = lambda *inputs, **more: run_postprocess_variants(  # noqa: E731
+        reads["ref"], inputs, tmp_path / "out.vcf", **more
+    )
+    answers, calls = tmp_path / "a@2", small_model_calls(tmp_path, "e", 2)
+    fails(tmp_path, lambda: gathered(answers), "a-00000-of-00002", "--small-model-calls")
+    whole = gathered(answers, small_model_calls=calls)
+    assert whole == gathered(answers, *calls) > 1
+
+
 def test_answers_from_a_pipe(files: Path, inputs: Inputs) -> None:
     os.mkfifo(files / "pipe")
     with pytest.raises(InputError, match="is no regular file, and is read twice"):

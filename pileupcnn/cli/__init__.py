@@ -139,7 +139,11 @@ def _run(arguments: list[str], debug: bool) -> int:
         if debug:
             traceback.print_exc()
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            click.echo(f"pileupcnn: error: {error.strerror}; free some and try again", err=True)
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(
+                f"pileupcnn: error: {where}{error.strerror}; free some space and run it again",
+                err=True,
+            )
             return 1
         kind = type(error).__name__
         click.echo(
@@ -170,7 +174,8 @@ def _open_standard_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            # takes the lowest number that is free; for programs that we start, too
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the program runs
 

@@ -79,9 +79,14 @@ def run_postprocess_variants(
         haploid = common.haploid_regions(haploid_contigs, par_regions, contigs)
         blocks = find_shards(nonvariant) if nonvariant else []
         files = [inspect(path, contigs) for path in find_shards([*inputs, *small_model_calls])]
-        if files and all(file.has_small_model_calls for file in files):
+        partial = [file.path for file in files if file.has_small_model_calls]
+        # they may be among the inputs, too
+        given = small_model_calls or any(
+            file.has_model_ids and not file.has_small_model_calls for file in files
+        )
+        if partial and not given:
             raise InputError(
-                f"{files[0].path}: a small model answered for other images of this run; give what "
+                f"{partial[0]}: a small model answered for other images of this run; give what "
                 "make-examples wrote beside the examples with --small-model-calls"
             )
         name = sample_of(files) or sample_of_blocks(blocks)

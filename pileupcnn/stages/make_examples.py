@@ -413,5 +413,6 @@ class _ShardWriter:
             channels=tuple(map(int, spec.layers)),
             blocks=None if self._blocks is None else tuple(self._blocks),
             settings=settings_to_json(self._settings),
-            has_small_model_calls=self._small_model_calls is not None,
+            has_small_model_calls=self._small_model_calls is not None
+            and self._small_model_calls.count > 0,
         )

@@ -98,9 +98,9 @@ def answers_of(wildcards):
     return expand(f"{folder}/{{kind}}-{{shard}}", kind=kinds_of_answers(wildcards), shard=SHARDS)
 
 
-def all_shards(wildcards, kind):
+def all_shards(files, kind):
     """One name for all shards of a kind: many names would be too long for a command line."""
-    return f"work/{wildcards.way}/{wildcards.sample}/{kind}@{COUNT}.tfrecord.gz"
+    return f"{Path(files[0]).parent}/{kind}@{COUNT}.tfrecord.gz"
 
 
 def flags(name, values):

@@ -91,15 +91,11 @@ def fit_scaling(
     """
     sources = np.array([logits, *others], np.float64)
     kept = list(range(len(sources)))
-    while True:
-        found = _likeliest(label, sources[kept])
-        worst = int(np.argmin(found.slopes))
-        if found.slopes[worst] >= 0:
-            break
-        del kept[worst]
-        if not kept:
-            found = _likeliest(label, np.zeros_like(sources[:1]))
-            break
+    found = _likeliest(label, sources)
+    while min(found.slopes) < 0:
+        del kept[int(np.argmin(found.slopes))]
+        # logits of 0 leave all to the offsets
+        found = _likeliest(label, sources[kept] if kept else np.zeros_like(sources[:1]))
     slopes = np.zeros(len(sources))
     slopes[kept] = found.slopes[: len(kept)]
     return Scaling((*slopes.tolist(),), found.offset)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -304,7 +303,7 @@ class ExampleMaker(Closing):
         margin = max(self.settings.pileup.width, LONG_WINDOW // 4)
         first = max(start - margin - window.start, 0)
         bases = window.bases[first : end + margin - window.start].copy()
-        return dataclasses.replace(window, start=window.start + first, bases=bases)
+        return replace(window, start=window.start + first, bases=bases)
 
     @property
     def needs_survey(self) -> bool:

@@ -143,11 +143,10 @@ def _fetch(file: pysam.VariantFile, contig: str, start: int, end: int) -> list[_
     sites = []
     try:
         for record in file.fetch(contig, start, end):
-            alts = record.alts or ()
+            ref, *alts = (allele.upper() for allele in (record.ref, *(record.alts or ())))
             values = record.info.get("AF", ())
             values = values if isinstance(values, tuple) else (values,)
             frequencies = (*values, *(None for _ in alts))[: len(alts)]
-            ref, *alts = (allele.upper() for allele in (record.ref, *(record.alts or ())))
             sites.append(_Site(record.start, record.stop, ref, tuple(alts), frequencies))
     except (OSError, ValueError) as error:
         raise InputError(

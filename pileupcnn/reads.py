@@ -267,12 +267,12 @@ def check_headers(
     for path in paths:
         with _open(path, reference) as file:
             headers.append(file.header.to_dict())
-    every = {line["SN"]: None for header in headers for line in header.get("SQ", [])}
-    for path, header in zip(paths, headers, strict=True):
-        lacking = list(every.keys() - {line["SN"] for line in header.get("SQ", [])})
-        if lacking:
+    names = [{line["SN"] for line in header.get("SQ", [])} for header in headers]
+    every = set().union(*names)
+    for path, header, own in zip(paths, headers, names, strict=True):
+        if lacking := sorted(every - own):
             found.append(
-                f"{path}: its header lacks {_some(sorted(lacking))}, which another file has; "
+                f"{path}: its header lacks {_some(lacking)}, which another file has; "
                 "nothing is called there"
             )
         index = _index_path(Path(path))

@@ -88,20 +88,19 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, _hang_up)
     code = _run(arguments, debug)
+    lost = code == SIGPIPE_CODE
     try:
         # None where the program was started with standard output closed
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        code = SIGPIPE_CODE
+        code, lost = SIGPIPE_CODE, True
     except OSError as error:
         click.echo(
             f"pileupcnn: error: standard output cannot be written ({error.strerror})", err=True
         )
-        code = 1
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if code == SIGPIPE_CODE and sys.stdout is not None:
+        code, lost = 1, True
+    if lost and sys.stdout is not None:
         # the interpreter would try to flush once more, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -452,7 +452,7 @@ def progress_bar(*, show: bool, unit: str = "bp") -> Iterator[Callable[[int, int
     """
     from tqdm import tqdm
 
-    shown = show and sys.stderr is not None and sys.stderr.isatty()
+    shown = show and sys.stderr.isatty()
     with tqdm(unit=unit, unit_scale=True, disable=not shown, smoothing=0.05) as bar:
 
         def progress(done: int, total: int) -> None:
